@@ -1,0 +1,222 @@
+#include "daemon/books.hpp"
+
+#include <algorithm>
+
+#include "log/checksum.hpp"
+
+namespace penstock::daemon {
+namespace {
+
+constexpr std::int64_t kRetryAfter = 500'000'000;
+
+layout::Disposition disposition_of(layout::Failure failure) {
+  switch (failure) {
+    case layout::Failure::rejected:
+      return layout::Disposition::rejected;
+    case layout::Failure::overdue:
+      return layout::Disposition::expired;
+    case layout::Failure::crash:
+      return layout::Disposition::crash;
+    default:
+      return layout::Disposition::attempts;
+  }
+}
+
+// What is told when no handler could say why.
+DeadLetter without_note(DeadLetter letter, layout::Failure failure) {
+  if (!letter.error_class.empty() || !letter.reason.empty()) return letter;
+  switch (failure) {
+    case layout::Failure::expired:
+      letter.error_class = "lease-expired";
+      letter.reason = "the lease ran out before the event was settled";
+      break;
+    case layout::Failure::crash:
+      letter.error_class = "member-died";
+      letter.reason = "the member died while processing the event";
+      break;
+    case layout::Failure::overdue:
+      letter.error_class = "expired";
+      letter.reason = "its time to live was over";
+      break;
+    default:
+      break;
+  }
+  return letter;
+}
+
+}  // namespace
+
+Result<void> Books::refresh() {
+  group_->refresh();
+  const api::StatePtr& state = group_->state();
+  std::erase_if(watches_, [](const auto& watch) { return watch->feed.topic().deleted(); });
+  for (const std::string& name : api::topic_names(*state)) {
+    if (name != group_->dlq() && !group_->wants(name)) continue;
+    const bool known =
+        std::any_of(watches_.begin(), watches_.end(), [&](const auto& watch) { return watch->state->topic() == name; });
+    if (known) continue;
+    auto topic = api::Topic::open(state, name, false);
+    if (!topic) {
+      if (topic.error().code() == Errc::not_found) continue;
+      return tl::unexpected(topic.error());
+    }
+    auto opened = api::GroupState::open(group_, name, {});
+    if (!opened) return tl::unexpected(opened.error());
+    auto watch = std::make_unique<Watch>(Watch{std::move(*opened), api::Feed(std::move(*topic), false)});
+    watch->dead_seen = ~0ull;  // there may be letters from before
+    watches_.push_back(std::move(watch));
+  }
+  return {};
+}
+
+void Books::listen(const shm::Sleeper& sleeper) const {
+  for (const auto& watch : watches_) sleeper.listen(watch->state->sleepers());
+}
+
+Result<void> Books::open_writer(const api::Topic& origin) {
+  if (writer_) return {};
+  auto writer = LetterWriter::open(group_->state(), group_->dlq(), origin.header().options.ring_bytes);
+  if (!writer) return tl::unexpected(writer.error());
+  // A daemon before us may have died between appending a letter and settling its event.
+  auto present = (*writer)->present();
+  if (!present) return tl::unexpected(present.error());
+  present_ = std::move(*present);
+  writer_ = std::move(*writer);
+  return {};
+}
+
+// Appended first, settled then: a death in between leaves both, and the next daemon finds the letter in the DLQ.
+Result<bool> Books::move_one(Watch& watch, const group::CellView& cell) {
+  if (auto opened = open_writer(watch.feed.topic()); !opened) return tl::unexpected(opened.error());
+  auto found = watch.feed.at({cell.position, cell.offset});
+  if (!found) return tl::unexpected(found.error());
+  EventView::Raw event;
+  const bool readable = found->kind == api::Feed::Kind::event && found->event.offset == cell.offset;
+  if (readable)
+    event = found->event;
+  else
+    event.id_low = cell.id.low, event.id_high = cell.id.high, event.time_ns = cell.first_failure;
+  DeadLetter letter;
+  letter.topic = watch.state->topic();
+  letter.offset = cell.offset;
+  letter.attempts = std::max(cell.fields.failed, 1u);
+  if (watch.state->letters() && readable) {
+    if (auto former = DeadLetter::of(EventView(event))) {
+      letter.topic = former->topic;
+      letter.offset = former->offset;
+      letter.redrives = former->redrives + 1;
+    }
+  }
+  letter.group = group_->name();
+  const auto holder = group_->state()->live.handles().copy(cell.fields.slot);
+  letter.member = "slot " + std::to_string(cell.fields.slot);
+  if (auto note = watch.state->engine().note(cell)) {
+    letter.error_class = note->error_class;
+    letter.reason = note->reason;
+    letter.member += ", pid " + std::to_string(note->pid);
+  } else if (holder) {
+    letter.member += ", pid " + std::to_string(holder->pid);
+  }
+  letter.first_failure = Timestamp(std::chrono::nanoseconds(cell.first_failure));
+  letter.last_failure = Timestamp(std::chrono::nanoseconds(cell.last_failure));
+  letter = without_note(std::move(letter), cell.fields.failure);
+  if (!readable)
+    letter.reason += letter.reason.empty() ? "the event can no longer be read" : "; the event can no longer be read";
+  if (present_.erase(key_of(letter)) == 0) {
+    if (auto appended = writer_->append(event, letter, disposition_of(cell.fields.failure)); !appended)
+      return tl::unexpected(appended.error());
+  }
+  auto settled = watch.state->engine().settle_dead(cell.cell, cell.state);
+  if (!settled && settled.error().code() != Errc::stale_lease) return tl::unexpected(settled.error());
+  watch.state->ring();
+  return true;
+}
+
+bool Books::move_letters(std::int64_t now) {
+  if (now < quiet_until_) return false;
+  bool moved = false;
+  for (const auto& watch : watches_) {
+    const std::uint64_t raised = watch->state->engine().dead_raised();
+    if (raised == watch->dead_seen) continue;
+    std::vector<group::CellView> dead;
+    watch->state->engine().for_each_dead([&dead](const group::CellView& cell) {
+      dead.push_back(cell);
+      return dead.size() < 1024;
+    });
+    std::sort(dead.begin(), dead.end(), [](const auto& a, const auto& b) { return a.offset < b.offset; });
+    Result<bool> done = true;
+    for (const group::CellView& cell : dead) {
+      done = move_one(*watch, cell);
+      if (!done) break;
+      moved = true;
+    }
+    if (!done) {
+      if (!told_) log_(2, "group " + name() + ": dead letters wait: " + done.error().message());
+      told_ = true;
+      quiet_until_ = now + kRetryAfter;
+      return moved;
+    }
+    if (told_) log_(0, "group " + name() + ": dead letters are moved again");
+    told_ = false;
+    if (dead.size() < 1024) watch->dead_seen = raised;
+  }
+  return moved;
+}
+
+void Books::sweep() {
+  const shm::Handles& handles = group_->state()->live.handles();
+  for (const auto& watch : watches_) {
+    if (watch->state->control()->in_flight.load(std::memory_order_relaxed) == 0) continue;
+    const group::Sweep swept = watch->state->engine().sweep(
+        api::instant(),
+        [&handles](std::uint32_t slot, std::uint32_t incarnation) { return handles.dead(slot, incarnation); });
+    if (swept.expired + swept.crashed + swept.freed != 0) watch->state->ring();
+  }
+}
+
+// Changes whenever something was taken, settled or failed.
+std::uint64_t Books::signature(const Watch& watch) const {
+  const layout::GroupTopicControl* control = watch.state->control();
+  const std::uint64_t words[] = {control->cursor.low,
+                                 control->cursor.high,
+                                 control->acked.load(),
+                                 control->delivered.load(),
+                                 control->redelivered.load(),
+                                 control->duplicates.load(),
+                                 control->dead_lettered.load(),
+                                 control->redriven.load(),
+                                 control->dead_waiting.load(),
+                                 control->in_flight.load(),
+                                 control->expired_skipped.load(),
+                                 control->next_due.load(),
+                                 control->letters_allocated.load()};
+  return log::hash64(words, sizeof words, 1);
+}
+
+bool Books::dlq_on_disk(const Watch& watch) const {
+  return !writer_ || writer_->topic().durable_end().offset >= watch.dlq_end;
+}
+
+// A checkpoint that no longer has a dead event is written only once its letter is on disk.
+void Books::checkpoint(bool force) {
+  for (const auto& watch : watches_) {
+    if (watch->bytes.empty()) {
+      const std::uint64_t now = signature(*watch);
+      if (now == watch->saved) continue;
+      watch->bytes_signature = now;
+      watch->state->engine().snapshot(watch->bytes, api::instant());
+      watch->dlq_end = writer_ ? writer_->topic().end().offset : 0;
+    }
+    if (!force && !dlq_on_disk(*watch)) continue;
+    auto blob = api::checkpoint_blob(*group_->state(), name(), watch->state->topic());
+    if (auto written = blob.write(watch->bytes, true); !written) {
+      if (!told_) log_(2, "group " + name() + ": its state is not written to disk: " + written.error().message());
+      told_ = true;
+    } else {
+      watch->saved = watch->bytes_signature;
+    }
+    watch->bytes.clear();
+  }
+}
+
+}  // namespace penstock::daemon

@@ -1,0 +1,54 @@
+// The books of one group: its dead letters are moved to the DLQ, what nobody asks for is swept, and its state is
+// written to disk. Steps of the daemon's thread; none waits for anything but its own checkpoint's flush.
+#pragma once
+
+#include <memory>
+
+#include "daemon/letter_writer.hpp"
+#include "daemon/persister.hpp"
+
+namespace penstock::daemon {
+
+class Books {
+ public:
+  Books(std::shared_ptr<api::Group> group, const Log& log) : group_(std::move(group)), log_(log) {}
+
+  const std::string& name() const { return group_->name(); }
+  bool deleted() const { return group_->deleted(); }
+  // Takes over new topics, changed options.
+  Result<void> refresh();
+  void listen(const shm::Sleeper& sleeper) const;
+
+  // Moves dead events. True: something was moved.
+  bool move_letters(std::int64_t now);
+  // Sweeps what has leases, for members that are gone.
+  void sweep();
+  // Writes what changed since the last time, each once the dead letters it no longer has are on disk. `force`: waits
+  // for nothing; the caller has written everything.
+  void checkpoint(bool force);
+
+ private:
+  struct Watch {
+    std::shared_ptr<api::GroupState> state;
+    api::Feed feed;
+    std::uint64_t dead_seen = 0;   // the engine's count when all letters had been moved
+    std::uint64_t saved = 0;       // what the state looked like when it was saved
+    std::vector<std::byte> bytes;  // a snapshot that waits until the DLQ is on disk
+    std::uint64_t bytes_signature = 0;
+    std::uint64_t dlq_end = 0;
+  };
+  Result<bool> move_one(Watch& watch, const group::CellView& cell);
+  Result<void> open_writer(const api::Topic& origin);
+  std::uint64_t signature(const Watch& watch) const;
+  bool dlq_on_disk(const Watch& watch) const;
+
+  std::shared_ptr<api::Group> group_;
+  const Log& log_;
+  std::vector<std::unique_ptr<Watch>> watches_;
+  std::unique_ptr<LetterWriter> writer_;
+  std::set<LetterKey> present_;   // letters that were in the DLQ when this daemon opened it
+  std::int64_t quiet_until_ = 0;  // after a failure
+  bool told_ = false;
+};
+
+}  // namespace penstock::daemon

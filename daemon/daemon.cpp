@@ -1,0 +1,227 @@
+// The daemon: one thread that persists, keeps the books, and sleeps when there is nothing to do.
+#include <penstock/daemon.hpp>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+
+#include "daemon/books.hpp"
+#include "storage/recover.hpp"
+
+namespace penstock {
+
+using api::refuse;
+
+namespace {
+
+constexpr std::int64_t kTick = 100'000'000;           // how long an idle daemon sleeps at most
+constexpr std::int64_t kSweepEvery = 250'000'000;     // leases that no member asks about
+constexpr std::int64_t kRetainEvery = 1'000'000'000;  // old segments
+constexpr std::int64_t kReapWait = 200'000;      // completions are waited for this long before new work is looked for
+constexpr std::int64_t kDrain = 30'000'000'000;  // a stop waits this long for the disk
+
+}  // namespace
+
+struct Daemon::Impl {
+  api::StatePtr state;
+  shm::Fd lock;
+  shm::Handle handle;
+  DaemonOptions options;
+  daemon::Log log;
+  daemon::Persister persister;
+  std::vector<std::unique_ptr<daemon::Books>> books;
+  std::vector<std::shared_ptr<api::Topic>> memory_topics;
+  std::uint64_t topics_epoch = 0, groups_epoch = 0;
+  bool looked = false;
+  std::int64_t next_checkpoint = 0, next_sweep = 0, next_retain = 0;
+  std::atomic<bool> stopping{false};
+  std::thread thread;
+  Result<void> result;
+
+  Impl(api::StatePtr opened, shm::Fd locked, shm::Handle acquired, const DaemonOptions& chosen, daemon::Log logger)
+      : state(opened),
+        lock(std::move(locked)),
+        handle(std::move(acquired)),
+        options(chosen),
+        log(std::move(logger)),
+        persister(opened, chosen.force_pwrite || opened->settings.force_pwrite, log) {}
+
+  void refresh();
+  void add_topic(const std::string& name);
+  bool work(std::int64_t now);
+  void rest(const shm::Sleeper& sleeper);
+  void run();
+  Result<void> finish();
+};
+
+void Daemon::Impl::add_topic(const std::string& name) {
+  auto topic = api::Topic::open(state, name, true);
+  if (!topic) {
+    if (topic.error().code() != Errc::not_found) log(2, "topic " + name + ": " + topic.error().message());
+    return;
+  }
+  if (!(*topic)->durable()) {
+    memory_topics.push_back(std::move(*topic));
+    return;
+  }
+  // What a daemon before us left unsealed is made sound; the ring still holds what it had not flushed.
+  auto meta = api::read_topic_meta(*state, name);
+  storage::RecoverOptions recover;
+  recover.durable = storage::Boundary{(*topic)->durable_end().position, (*topic)->durable_end().offset};
+  recover.bus_id = state->bus_id;
+  recover.mode = shm::kFileMode;
+  auto recovered =
+      storage::recover_topic((*topic)->directory(), meta ? std::optional(*meta) : std::nullopt, !meta, recover);
+  if (!recovered) {
+    log(2, "topic " + name + " is not written to disk: " + recovered.error().message());
+    return;
+  }
+  for (const std::string& problem : recovered->problems) log(1, "topic " + name + ": " + problem);
+  persister.add(std::move(*topic), api::Place{recovered->log_position, recovered->log_offset});
+}
+
+void Daemon::Impl::refresh() {
+  const layout::LiveHeader* live = state->live.header();
+  const std::uint64_t topic_news = live->topics_epoch.load(std::memory_order_seq_cst);
+  const std::uint64_t group_news = live->groups_epoch.load(std::memory_order_seq_cst);
+  if (looked && topic_news == topics_epoch && group_news == groups_epoch) return;
+  persister.remove_deleted();
+  std::erase_if(memory_topics, [](const auto& topic) { return topic->deleted(); });
+  for (const std::string& name : api::topic_names(*state)) {
+    const bool memory = std::any_of(memory_topics.begin(), memory_topics.end(),
+                                    [&](const auto& topic) { return topic->name() == name; });
+    if (!memory && !persister.has(name)) add_topic(name);
+  }
+  std::erase_if(books, [](const auto& book) { return book->deleted(); });
+  for (const std::string& name : api::group_names(*state)) {
+    const bool known = std::any_of(books.begin(), books.end(), [&](const auto& book) { return book->name() == name; });
+    if (known) continue;
+    auto group = api::Group::open(state, name);
+    if (group) books.push_back(std::make_unique<daemon::Books>(std::move(*group), log));
+  }
+  for (const auto& book : books)
+    if (auto done = book->refresh(); !done) log(1, "group " + book->name() + ": " + done.error().message());
+  looked = true;
+  topics_epoch = topic_news;
+  groups_epoch = group_news;
+}
+
+// One round. True when there may be more to do at once.
+bool Daemon::Impl::work(std::int64_t now) {
+  refresh();
+  bool did = persister.step(api::now_ns(), kReapWait);
+  for (const auto& book : books) did |= book->move_letters(now);
+  if (now >= next_sweep) {
+    for (const auto& book : books) book->sweep();
+    next_sweep = now + kSweepEvery;
+  }
+  if (now >= next_checkpoint) {
+    for (const auto& book : books) book->checkpoint(false);
+    next_checkpoint = now + options.checkpoint_every.count();
+  }
+  if (now >= next_retain) {
+    persister.retain(api::now_ns());
+    next_retain = now + kRetainEvery;
+  }
+  return did || !persister.idle();
+}
+
+// Registers everywhere, looks once more, and sleeps.
+void Daemon::Impl::rest(const shm::Sleeper& sleeper) {
+  sleeper.listen(state->live.mask(layout::kBusOrdinal));
+  for (const auto& topic : persister.topics()) sleeper.listen(topic->topic().mask());
+  for (const auto& book : books) book->listen(sleeper);
+  const std::uint32_t seen = sleeper.read();
+  const std::int64_t now = api::monotonic_ns();
+  if (stopping.load(std::memory_order_seq_cst) || work(now)) return;
+  const std::int64_t wake = std::min({next_checkpoint, next_sweep, now + kTick});
+  if (wake > now) sleeper.sleep(seen, wake - now);
+}
+
+void Daemon::Impl::run() {
+  const shm::Sleeper sleeper(state->live.wake(), handle.slot());
+  while (!stopping.load(std::memory_order_seq_cst))
+    if (!work(api::monotonic_ns())) rest(sleeper);
+  result = finish();
+}
+
+// Everything that was committed, and the groups' state, to disk; and, when nobody publishes any more, what the next
+// life may rely on.
+Result<void> Daemon::Impl::finish() {
+  refresh();
+  const std::int64_t deadline = api::monotonic_ns() + kDrain;
+  Result<void> out = persister.drain(deadline);
+  for (const auto& book : books) book->move_letters(INT64_MAX);
+  if (auto again = persister.drain(deadline); !again) out = again;
+  for (const auto& book : books) {
+    book->checkpoint(false);  // one that was waiting for its letters
+    book->checkpoint(out.has_value());
+  }
+  if (auto closed = persister.close(); !closed) out = closed;
+  auto held = api::BusLock::take(state->directory);
+  if (!held) return out;
+  const auto settle = [this](api::Topic& topic) {
+    if (topic.deleted() || api::has_producer(topic)) return;
+    if (topic.durable() && topic.durable_end().position < topic.end().position) return;
+    if (auto settled = api::settle_offset_bound(topic); !settled)
+      log(1, "topic " + topic.name() + ": " + settled.error().message());
+  };
+  for (const auto& topic : persister.topics()) settle(topic->topic());
+  for (const auto& topic : memory_topics) settle(*topic);
+  return out;
+}
+
+Daemon::Daemon(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Daemon::Daemon(Daemon&&) noexcept = default;
+Daemon& Daemon::operator=(Daemon&& other) noexcept {
+  if (this != &other) {
+    static_cast<void>(stop());
+    impl_ = std::move(other.impl_);
+  }
+  return *this;
+}
+Daemon::~Daemon() { static_cast<void>(stop()); }
+
+std::string_view Daemon::backend() const { return impl_ ? impl_->persister.backend() : std::string_view(); }
+
+Result<void> Daemon::stop() {
+  if (!impl_ || !impl_->thread.joinable()) return {};
+  impl_->stopping.store(true, std::memory_order_seq_cst);
+  shm::Sleeper(impl_->state->live.wake(), impl_->handle.slot()).ring();
+  impl_->thread.join();
+  impl_->state->live.header()->daemon_pid.store(0);
+  Result<void> result = impl_->result;
+  impl_.reset();
+  return result;
+}
+
+Result<Daemon> Daemon::start(const Bus& bus, const DaemonOptions& options) {
+  const api::StatePtr& state = bus.state();
+  const std::string path = state->directory + "/daemon.lock";
+  auto lock = shm::create_file(path, shm::kFileMode, 0);
+  if (!lock && lock.error().code() == Errc::already_exists) lock = shm::open_file(path, true);
+  if (!lock) return tl::unexpected(api::name(lock.error(), path));
+  if (!shm::try_lock(*lock)) {
+    const auto pid = std::uint32_t(state->live.header()->daemon_pid.load());
+    return refuse(
+        Errc::busy,
+        "another daemon (pid " + std::to_string(pid) + ") has the bus " + state->directory + "; stop it first.", pid);
+  }
+  auto handle = state->live.handles().acquire(layout::HandleKind::daemon, 0, "penstockd",
+                                              [](const shm::HandleCopy&) { return false; });
+  if (!handle) return tl::unexpected(api::name(handle.error(), "the daemon"));
+  daemon::Log log = options.log ? daemon::Log(options.log) : daemon::Log([](int, const std::string&) {});
+  auto impl = std::make_unique<Impl>(state, std::move(*lock), std::move(*handle), options, std::move(log));
+  layout::LiveHeader* live = state->live.header();
+  live->daemon_pid.store(std::uint64_t(::getpid()));
+  live->daemon_backend.store(impl->persister.backend() == "io_uring" ? 1 : 2);
+  live->daemon_started_ns.store(std::uint64_t(api::now_ns()));
+  Impl* running = impl.get();
+  impl->thread = std::thread([running] { running->run(); });
+  return Daemon(std::move(impl));
+}
+
+}  // namespace penstock

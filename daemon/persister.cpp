@@ -1,0 +1,73 @@
+#include "daemon/persister.hpp"
+
+#include <algorithm>
+
+namespace penstock::daemon {
+
+Persister::Persister(api::StatePtr state, bool force_pwrite, Log log)
+    : state_(std::move(state)), log_(std::move(log)), disk_(io::make_disk(force_pwrite)) {}
+
+void Persister::add(std::shared_ptr<api::Topic> topic, api::Place on_disk) {
+  topics_.push_back(std::make_unique<TopicPersister>(std::move(topic), on_disk, state_->settings.segment_bytes, log_));
+}
+
+bool Persister::has(std::string_view name) const {
+  return std::any_of(topics_.begin(), topics_.end(),
+                     [&](const auto& topic) { return topic->topic().name() == name && !topic->topic().deleted(); });
+}
+
+// Tags are the topics' places in the list, so it is changed only while nothing is in flight.
+void Persister::remove_deleted() {
+  if (!idle()) return;
+  std::erase_if(topics_, [](const auto& topic) { return topic->topic().deleted(); });
+}
+
+bool Persister::step(std::int64_t now, std::int64_t wait_ns) {
+  bool did = false;
+  for (std::size_t i = 0; i < topics_.size(); ++i) did |= topics_[i]->start(*disk_, i, now);
+  if (disk_->in_flight() == 0) return did;
+  done_.clear();
+  auto reaped = disk_->reap(done_, std::chrono::nanoseconds(wait_ns));
+  if (!reaped) log_(2, "the disk: " + reaped.error().message());
+  for (const io::Completion& completion : done_) {
+    topics_[completion.tag]->complete(completion.error, now);
+    did = true;
+  }
+  return did;
+}
+
+bool Persister::behind() const {
+  return std::any_of(topics_.begin(), topics_.end(), [](const auto& topic) { return topic->behind(); });
+}
+
+Result<void> Persister::drain(std::int64_t deadline_ns) {
+  std::vector<std::uint64_t> ends;
+  for (const auto& topic : topics_) ends.push_back(topic->topic().end().position);
+  for (;;) {
+    const bool did = step(api::now_ns(), 1'000'000);
+    bool all = true;
+    for (std::size_t i = 0; i < topics_.size(); ++i) {
+      const api::Topic& topic = topics_[i]->topic();
+      if (topic.deleted()) continue;
+      if (const auto error = topic.control()->durable_error.load(); error != 0)
+        return api::refuse(Errc::disk, "topic " + topic.name(), std::uint32_t(error));
+      all &= topic.durable_end().position >= ends[i];
+    }
+    // Nothing to do and not all: an open claim of a living producer, which is not waited for.
+    if (all || (!did && idle())) return {};
+    if (api::monotonic_ns() > deadline_ns) return api::refuse(Errc::timed_out, "writing what was committed");
+  }
+}
+
+Result<void> Persister::close() {
+  Result<void> out;
+  for (const auto& topic : topics_)
+    if (auto closed = topic->close(); !closed) out = tl::unexpected(closed.error());
+  return out;
+}
+
+void Persister::retain(std::int64_t now) {
+  for (const auto& topic : topics_) topic->retain(now);
+}
+
+}  // namespace penstock::daemon

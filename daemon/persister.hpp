@@ -1,0 +1,93 @@
+// The persister: writes what was committed to durable topics to their segments and says how far it got.
+// Belongs to the daemon's thread. Steps never wait: jobs are handed to the disk, completions are looked for.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "api/topic.hpp"
+#include "io/disk.hpp"
+#include "storage/record.hpp"
+#include "storage/segment_writer.hpp"
+
+namespace penstock::daemon {
+
+// What an operator should know: level 0 info, 1 warning, 2 error.
+using Log = std::function<void(int level, const std::string& text)>;
+
+// One topic. At most one job in flight; while it is, the next events gather, so that load makes the groups larger.
+class TopicPersister {
+ public:
+  // `on_disk`: what recovery found to be on disk, which may be more than the topic knows.
+  TopicPersister(std::shared_ptr<api::Topic> topic, api::Place on_disk, std::uint64_t segment_bytes, const Log& log);
+
+  // Hands the next run of settled claims to the disk. False: there is nothing to write, or it must not be tried yet.
+  bool start(io::Disk& disk, std::uint64_t tag, std::int64_t now);
+  void complete(int error, std::int64_t now);
+  bool busy() const { return in_flight_; }
+  bool behind() const;  // settled or open claims are not on disk yet
+  const api::Topic& topic() const { return *topic_; }
+  api::Topic& topic() { return *topic_; }
+  // Everything on disk is sealed and marked. Call when nothing is in flight.
+  Result<void> close();
+  // Deletes the oldest sealed segments that the topic's retention gives up.
+  void retain(std::int64_t now);
+
+ private:
+  bool gather(std::int64_t now);
+  void add_lines(const std::byte* data, std::uint64_t lines);
+  void add_dead(std::uint64_t position, std::uint64_t offset, const log::Look& look);
+  bool ensure_writer(std::uint64_t position, std::uint64_t offset, std::uint64_t lines, std::int64_t now);
+  void publish_durable();
+  void fail(int error, std::int64_t now, const std::string& what);
+  void drop_gathered();
+
+  std::shared_ptr<api::Topic> topic_;
+  storage::SegmentOptions options_;
+  const Log& log_;
+  std::unique_ptr<storage::SegmentWriter> writer_;
+  api::Place durable_;  // everything before is on disk
+  storage::Mark mark_;  // the same, with the current segment's counts
+
+  // What was gathered and is not on disk yet.
+  std::vector<storage::Piece> pieces_;
+  std::size_t first_piece_ = 0;
+  std::vector<storage::Mark> claims_;  // the end of each claim
+  std::size_t first_claim_ = 0;
+  std::vector<std::unique_ptr<storage::Head>> heads_;  // headers made for claims of the dead
+  std::uint64_t planned_ = 0;                          // the line after the job in flight
+  bool in_flight_ = false;
+
+  std::int64_t retry_at_ = 0;  // after a failure
+  int failures_ = 0;           // in a row
+};
+
+class Persister {
+ public:
+  Persister(api::StatePtr state, bool force_pwrite, Log log);
+
+  // One round: looks for completions, starts jobs. Waits for completions at most this long when there are any to come.
+  // True: something was done.
+  bool step(std::int64_t now, std::int64_t wait_ns);
+  void add(std::shared_ptr<api::Topic> topic, api::Place on_disk);
+  void remove_deleted();
+  bool has(std::string_view name) const;
+  bool idle() const { return disk_->in_flight() == 0; }
+  bool behind() const;
+  std::string_view backend() const { return disk_->name(); }
+  // Writes until everything that was committed when it was called is on disk, or the disk refuses, or the deadline.
+  Result<void> drain(std::int64_t deadline_ns);
+  Result<void> close();
+  void retain(std::int64_t now);
+  std::vector<std::unique_ptr<TopicPersister>>& topics() { return topics_; }
+
+ private:
+  api::StatePtr state_;
+  Log log_;
+  std::unique_ptr<io::Disk> disk_;
+  std::vector<std::unique_ptr<TopicPersister>> topics_;
+  std::vector<io::Completion> done_;
+};
+
+}  // namespace penstock::daemon

@@ -1,0 +1,182 @@
+// penstock doctor: what of this host and this bus stands in the way, and what to change.
+#include <fcntl.h>
+#include <linux/io_uring.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <fstream>
+
+#include "tools/penstock/json.hpp"
+#include "tools/penstock/output.hpp"
+#include "tools/penstock/session.hpp"
+
+namespace penstock::tool {
+namespace {
+
+struct Finding {
+  std::string check;
+  bool ok = true;
+  std::string value;
+  std::string advice;  // empty when nothing is to be done
+};
+
+std::string first_line(const char* path) {
+  std::ifstream file(path);
+  std::string text;
+  std::getline(file, text);
+  return text;
+}
+
+Finding shared_memory() {
+  struct statvfs fs {};
+  if (::statvfs("/dev/shm", &fs) != 0) {
+    return {"shm", false, "none", "mount a tmpfs on /dev/shm: the rings live there"};
+  }
+  const std::uint64_t size = std::uint64_t{fs.f_blocks} * fs.f_frsize, free = std::uint64_t{fs.f_bavail} * fs.f_frsize;
+  const bool ok = free >= (64ull << 20);
+  return {"shm", ok, size_text(free) + " free of " + size_text(size),
+          ok ? ""
+             : "make /dev/shm larger (mount -o remount,size=1G /dev/shm; --shm-size in a container): each topic takes "
+               "its ring there"};
+}
+
+Finding memlock() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_MEMLOCK, &limit);
+  const bool ok = limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= (64ull << 20);
+  return {"memlock", ok, limit.rlim_cur == RLIM_INFINITY ? "unlimited" : size_text(limit.rlim_cur),
+          ok ? "" : "raise it (ulimit -l, LimitMEMLOCK=), so that io_uring can register the rings' pages"};
+}
+
+Finding open_files() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  const bool ok = limit.rlim_cur >= 1024;
+  return {"nofile", ok, std::to_string(limit.rlim_cur),
+          ok ? "" : "raise it (ulimit -n, LimitNOFILE=): each topic and handle needs files"};
+}
+
+Finding io_uring() {
+  io_uring_params params{};
+  const int fd = static_cast<int>(::syscall(SYS_io_uring_setup, 2, &params));
+  if (fd >= 0) {
+    ::close(fd);
+    return {"io_uring", true, "available", ""};
+  }
+  const int error = errno;
+  const std::string disabled = first_line("/proc/sys/kernel/io_uring_disabled");
+  std::string advice =
+      "the daemon writes with pwrite instead, which is slower; allow io_uring in the container's seccomp profile";
+  if (!disabled.empty() && disabled != "0")
+    advice = "the daemon writes with pwrite instead, which is slower; set sysctl kernel.io_uring_disabled=0";
+  return {"io_uring", false, std::string("refused: ") + std::strerror(error), advice};
+}
+
+Finding clock() {
+  const std::string source = first_line("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+  timespec time{};
+  timespec begin{}, end{};
+  constexpr int kCalls = 20'000;
+  ::clock_gettime(CLOCK_MONOTONIC, &begin);
+  for (int i = 0; i < kCalls; ++i) ::clock_gettime(CLOCK_REALTIME, &time);
+  ::clock_gettime(CLOCK_MONOTONIC, &end);
+  const auto ns = (end.tv_sec - begin.tv_sec) * 1'000'000'000L + (end.tv_nsec - begin.tv_nsec);
+  const bool ok = ns / kCalls < 200;
+  return {
+      "clock", ok, (source.empty() ? "unknown" : source) + ", " + std::to_string(ns / kCalls) + " ns a call",
+      ok ? ""
+         : "reading the clock takes a system call; choose the tsc or kvm-clock source, or leave the precise clock off"};
+}
+
+Finding processors() {
+  const long count = ::sysconf(_SC_NPROCESSORS_ONLN);
+  const bool ok = count >= 2;
+  return {"processors", ok, std::to_string(count),
+          ok ? "" : "with one processor a spinning wait takes the time of who it waits for; wait by sleeping"};
+}
+
+Finding filesystem(const std::string& directory) {
+  struct statfs fs {};
+  struct statvfs space {};
+  if (::statfs(directory.c_str(), &fs) != 0 || ::statvfs(directory.c_str(), &space) != 0) {
+    return {"disk", false, std::strerror(errno), "the bus's directory cannot be looked at: check its path and mode"};
+  }
+  constexpr long kTmpfs = 0x01021994, kNfs = 0x6969, kOverlay = 0x794c7630;
+  const std::uint64_t free = std::uint64_t{space.f_bavail} * space.f_frsize;
+  const auto type = static_cast<long>(fs.f_type);
+  if (type == kTmpfs)
+    return {"disk", false, "tmpfs, " + size_text(free) + " free",
+            "what is called durable there is gone with the power; put the bus on a disk"};
+  if (type == kNfs)
+    return {"disk", false, "NFS, " + size_text(free) + " free",
+            "put the bus on a local disk: locks and flushes are not to be trusted there"};
+  const bool ok = free >= (256ull << 20);
+  return {"disk", ok, size_text(free) + " free" + (type == kOverlay ? ", overlay" : ""),
+          ok ? "" : "free some space, or set retentions"};
+}
+
+Finding daemon_of(const BusInfo& info) {
+  if (info.daemon_pid) return {"daemon", true, "pid " + std::to_string(*info.daemon_pid) + ", " + info.backend, ""};
+  return {"daemon", false, "none", "start penstockd: nothing reaches the disk and no dead letter is moved without it"};
+}
+
+void add_topics(const Bus& bus, std::vector<Finding>& findings) {
+  const auto names = bus.topics();
+  if (!names) return;
+  for (const std::string& name : *names) {
+    const auto info = bus.describe_topic(name);
+    if (!info) continue;
+    if (info->durable_error != 0) {
+      findings.push_back({"topic " + name, false,
+                          std::string("cannot be persisted: ") + std::strerror(info->durable_error),
+                          "make space or replace the disk; nothing is lost in memory"});
+    }
+    if (info->blocked_by) {
+      findings.push_back({"topic " + name, false, "readers wait for " + *info->blocked_by,
+                          "let that process go on, or end it: its open claim is then aborted"});
+    }
+  }
+}
+
+int doctor(const Globals& globals) {
+  std::vector<Finding> findings{shared_memory(), memlock(), open_files(), io_uring(), clock(), processors()};
+  int code = kDone;
+  const auto bus = open_bus(globals, code);
+  if (bus) {
+    findings.push_back(filesystem(globals.directory()));
+    if (const auto info = bus->describe())
+      findings.push_back(daemon_of(*info));
+    else
+      code = complain(info.error());
+    add_topics(*bus, findings);
+  }
+  Out out;
+  for (const Finding& f : findings) {
+    if (globals.json) {
+      out << line({{"check", f.check},
+                   {"ok", f.ok},
+                   {"value", f.value},
+                   {"advice", f.advice.empty() ? Json(nullptr) : Json(f.advice)}});
+    } else {
+      out << (f.ok ? "ok    " : "LOOK  ") << f.check << ": " << f.value
+          << (f.advice.empty() ? "" : "\n      " + f.advice) << "\n";
+    }
+  }
+  return out.finish(code);
+}
+
+}  // namespace
+
+void add_doctor(CLI::App& app, Plan& plan) {
+  CLI::App* sub = app.add_subcommand("doctor", "What of this host and bus stands in the way, and what to change");
+  sub->footer("Example:\n  penstock doctor");
+  sub->callback([&plan] { plan.run = doctor; });
+}
+
+}  // namespace penstock::tool

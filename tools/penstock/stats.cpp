@@ -1,0 +1,153 @@
+// penstock stats and top: how topics and groups move.
+#include <unistd.h>
+
+#include <map>
+
+#include "tools/penstock/json.hpp"
+#include "tools/penstock/output.hpp"
+#include "tools/penstock/session.hpp"
+#include "tools/penstock/signals.hpp"
+
+namespace penstock::tool {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+// What was counted the last time, so that rates can be told.
+class Rates {
+ public:
+  void begin() {
+    const auto now = Clock::now();
+    seconds_ = std::chrono::duration<double>(now - last_).count();
+    last_ = now;
+    first_ = rounds_++ == 0;
+  }
+  // A second since the last round; nothing in the first.
+  std::optional<double> of(const std::string& name, std::uint64_t value) {
+    const auto [at, fresh] = values_.try_emplace(name, value);
+    const std::uint64_t before = std::exchange(at->second, value);
+    if (first_ || fresh || seconds_ <= 0 || value < before) return {};
+    return static_cast<double>(value - before) / seconds_;
+  }
+
+ private:
+  std::map<std::string, std::uint64_t> values_;
+  Clock::time_point last_ = Clock::now();
+  double seconds_ = 0;
+  std::uint64_t rounds_ = 0;
+  bool first_ = true;
+};
+
+std::string rate_text(std::optional<double> rate) {
+  if (!rate) return "-";
+  char text[32];
+  std::snprintf(text, sizeof text, "%.0f", *rate);
+  return text;
+}
+
+Json rate_json(std::optional<double> rate) { return rate ? Json(*rate) : Json(nullptr); }
+
+int topics(const Globals& globals, Bus& bus, Rates& rates, Out& out) {
+  const auto names = bus.topics();
+  if (!names) return complain(names.error());
+  Table table(
+      {"TOPIC", "DURABILITY", "NEXT", "RATE/S", "UNPERSISTED", "RING", "DISK", "PRODUCERS", "READERS", "STATE"});
+  for (const std::string& name : *names) {
+    const auto info = bus.describe_topic(name);
+    if (!info) continue;  // deleted meanwhile
+    const bool disk = info->options.durability == Durability::disk;
+    const auto rate = rates.of("t " + name, info->next_offset);
+    if (globals.json) {
+      Json object{{"type", "topic"}};
+      object.update(topic_json(*info));
+      object["rate"] = rate_json(rate);
+      out << line(object);
+    }
+    const std::string state = info->durable_error != 0 ? "disk error " + std::to_string(info->durable_error)
+                              : info->blocked_by       ? "blocked by " + *info->blocked_by
+                                                       : "ok";
+    table.add({name, name_of(info->options.durability), std::to_string(info->next_offset), rate_text(rate),
+               disk ? std::to_string(info->next_offset - std::min(info->next_offset, info->durable_offset)) : "-",
+               size_text(info->ring_bytes), disk ? size_text(info->disk_bytes) : "-", std::to_string(info->producers),
+               std::to_string(info->readers), state});
+  }
+  if (!globals.json) table.print(out, globals.colored(1));
+  return kDone;
+}
+
+int groups(const Globals& globals, Bus& bus, Rates& rates, Out& out) {
+  const auto names = bus.groups();
+  if (!names) return complain(names.error());
+  Table table({"GROUP", "TOPIC", "LAG", "ACKED", "RATE/S", "IN-FLIGHT", "RETRYING", "DEAD", "MEMBERS"});
+  for (const std::string& name : *names) {
+    const auto all = bus.group_topics(name);
+    if (!all) continue;
+    for (const GroupTopicInfo& t : *all) {
+      const auto rate = rates.of("g " + name + " " + t.topic, t.acked);
+      if (globals.json) {
+        Json object{{"type", "group"}};
+        object.update(group_topic_json(t));
+        object["rate"] = rate_json(rate);
+        out << line(object);
+      }
+      table.add({name, t.topic, std::to_string(t.lag), std::to_string(t.acked), rate_text(rate),
+                 std::to_string(t.in_flight), std::to_string(t.retrying), std::to_string(t.dead_lettered),
+                 std::to_string(t.members)});
+    }
+  }
+  if (!globals.json) {
+    out << "\n";
+    table.print(out, globals.colored(1));
+  }
+  return kDone;
+}
+
+int show(const Globals& globals, Bus& bus, std::optional<std::chrono::nanoseconds> every, bool clear) {
+  Out out;
+  Rates rates;
+  for (;;) {
+    rates.begin();
+    if (clear) out << "\x1b[H\x1b[2J";
+    int code = topics(globals, bus, rates, out);
+    if (code == kDone) code = groups(globals, bus, rates, out);
+    if (code != kDone || !every) return out.finish(code);
+    const auto next = Clock::now() + *every;
+    if (!out.flush()) return out.finish(kDone);
+    while (Clock::now() < next && !stopping() && !out.reader_gone()) ::usleep(20'000);
+    if (stopping()) return out.finish(kInterrupted);
+    if (!globals.json && !clear) out << "\n";
+  }
+}
+
+}  // namespace
+
+void add_stats(CLI::App& app, Plan& plan) {
+  CLI::App* stats = app.add_subcommand("stats", "Counters of all topics and groups");
+  auto every = std::make_shared<std::optional<std::chrono::nanoseconds>>();
+  add_parsed(
+      *stats, "--watch", *every,
+      [](const std::string& text) -> Parsed<std::chrono::nanoseconds> {
+        auto duration = parse_duration(text);
+        if (duration && *duration < 10ms) return tl::unexpected("'" + text + "' is too short; give 10ms or more");
+        return duration;
+      },
+      "Again and again, with rates")
+      ->type_name("DUR");
+  stats->footer("Example:\n  penstock stats --watch 1s");
+  stats->callback([every, &plan] {
+    plan.run = [every](const Globals& globals) {
+      return with_bus(globals, [&](Bus& bus) { return show(globals, bus, *every, false); });
+    };
+  });
+  CLI::App* top = app.add_subcommand("top", "The same on a terminal, every second, until interrupted");
+  top->footer("Example:\n  penstock top");
+  top->callback([&plan] {
+    plan.run = [](const Globals& globals) {
+      return with_bus(globals,
+                      [&](Bus& bus) { return show(globals, bus, 1s, !globals.json && ::isatty(STDOUT_FILENO) == 1); });
+    };
+  });
+}
+
+}  // namespace penstock::tool

@@ -1,0 +1,253 @@
+// What operators ask of a bus.
+#include <penstock/bus.hpp>
+
+#include <algorithm>
+
+#include "api/feed.hpp"
+#include "api/group.hpp"
+#include "group/pattern.hpp"
+
+namespace penstock {
+
+using api::refuse;
+
+Result<Bus> Bus::open(const std::string& directory, const BusOptions& options) {
+  auto state = api::open_bus(directory, options.create);
+  if (!state) return tl::unexpected(state.error());
+  return Bus(std::move(*state));
+}
+
+const std::string& Bus::directory() const { return state_->directory; }
+Result<void> Bus::unload(const std::string& directory) { return api::unload_bus(directory); }
+Result<void> Bus::remove(const std::string& directory) { return api::remove_bus(directory); }
+
+Result<std::string> Bus::settings(const std::string& directory) {
+  auto settings = api::load_settings(directory + "/bus.toml");
+  if (!settings) return tl::unexpected(settings.error());
+  return api::print_settings(*settings);
+}
+
+TopicOptions Bus::topic_defaults() const { return state_->settings.topic; }
+Result<void> Bus::create_topic(std::string_view name, const TopicOptions& options) {
+  return api::create_topic(state_, name, options);
+}
+Result<void> Bus::create_topic(std::string_view name) { return create_topic(name, topic_defaults()); }
+Result<void> Bus::delete_topic(std::string_view name) { return api::delete_topic(state_, name); }
+
+Result<std::vector<std::string>> Bus::topics() const {
+  std::vector<std::string> out = api::topic_names(*state_);
+  // A directory whose meta was never written is a creation that was cut short.
+  std::erase_if(out, [this](const std::string& name) { return !api::topic_exists(*state_, name); });
+  return out;
+}
+
+Result<TopicInfo> Bus::describe_topic(std::string_view name) const {
+  auto topic = api::Topic::open(state_, name, false);
+  if (!topic) return tl::unexpected(topic.error());
+  api::Topic& opened = **topic;
+  TopicInfo out;
+  out.name = name;
+  out.options = api::from_layout(opened.header().options);
+  out.options.max_payload = opened.max_payload();
+  if (auto meta = api::read_topic_meta(*state_, name)) {
+    out.options.retention_bytes = meta->options.retention_bytes;
+    out.options.retention_time = std::chrono::nanoseconds(meta->options.retention_ns);
+  }
+  const api::Place end = opened.end();
+  if (auto first = api::Feed(*topic, false).first()) out.first_offset = first->offset;
+  out.next_offset = end.offset;
+  out.durable_offset = opened.durable() ? opened.durable_end().offset : 0;
+  out.ring_bytes = opened.header().options.ring_bytes;
+  out.disk_bytes = api::bytes_under(opened.directory());
+  out.durable_error = int(opened.control()->durable_error.load(std::memory_order_relaxed));
+  const shm::Handles& handles = state_->live.handles();
+  for (std::uint32_t slot = 0; slot < handles.slots(); ++slot) {
+    const auto handle = handles.copy(slot);
+    if (!handle || handle->topic_id != opened.header().topic_id || !handles.alive(slot)) continue;
+    if (handle->kind == layout::HandleKind::producer) ++out.producers;
+    if (handle->kind == layout::HandleKind::reader) ++out.readers;
+  }
+  // Who is waited for: the first open claim behind what is durable, or behind what was given up.
+  api::Place place = opened.durable() ? opened.durable_end() : opened.oldest();
+  while (place.position < end.position) {
+    const log::Look look = log::look(opened.ring(), place.position, place.offset, opened);
+    if (look.kind == log::Look::Kind::nothing) break;
+    if (look.kind == log::Look::Kind::waiting) {
+      const auto holder = handles.copy(look.slot);
+      out.blocked_by = "slot " + std::to_string(look.slot) + ", pid " + std::to_string(holder ? holder->pid : 0);
+      break;
+    }
+    place = {place.position + look.lines, place.offset + look.count};
+  }
+  return out;
+}
+
+Result<void> Bus::set_retention(std::string_view topic, std::uint64_t bytes, std::chrono::nanoseconds time) {
+  auto lock = api::BusLock::take(state_->directory);
+  if (!lock) return tl::unexpected(lock.error());
+  auto meta = api::read_topic_meta(*state_, topic);
+  if (!meta) return tl::unexpected(meta.error());
+  meta->options.retention_bytes = bytes;
+  meta->options.retention_ns = std::uint64_t(time.count());
+  return api::write_topic_meta(*state_, *meta, true);
+}
+
+Result<std::vector<std::string>> Bus::groups() const {
+  std::vector<std::string> out = api::group_names(*state_);
+  std::erase_if(out, [this](const std::string& name) { return !api::Group::open(state_, name); });
+  return out;
+}
+
+namespace {
+
+std::uint32_t members_of(const api::State& state, std::string_view group) {
+  std::uint32_t count = 0;
+  const shm::Handles& handles = state.live.handles();
+  for (std::uint32_t slot = 0; slot < handles.slots(); ++slot) {
+    const auto handle = handles.copy(slot);
+    if (handle && handle->kind == layout::HandleKind::consumer && handle->target == group && handles.alive(slot))
+      ++count;
+  }
+  return count;
+}
+
+// Fresh events: what lies between the cursor and the end, without what never became an event where that can be told
+// cheaply, which is in the ring.
+std::uint64_t fresh_events(api::Topic& topic, api::Place place) {
+  const api::Place end = topic.end();
+  if (place.offset < topic.ring().base_offset && place.position >= topic.ring().base_position)
+    place.offset = topic.ring().base_offset;
+  std::uint64_t offsets = end.offset > place.offset ? end.offset - place.offset : 0;
+  if (offsets == 0 || place.position < topic.ring().base_position) return offsets;
+  std::uint64_t skipped = 0;
+  while (place.position < end.position) {
+    const log::Look look = log::look(topic.ring(), place.position, place.offset, topic);
+    if (!topic.ring().intact(place.position)) return offsets;
+    if (look.kind == log::Look::Kind::nothing || look.kind == log::Look::Kind::waiting) break;
+    if (look.state != layout::State::committed) skipped += look.count;
+    place = {place.position + look.lines, place.offset + look.count};
+  }
+  return offsets > skipped ? offsets - skipped : 0;
+}
+
+}  // namespace
+
+Result<GroupInfo> Bus::describe_group(std::string_view name) const {
+  auto group = api::Group::open(state_, name);
+  if (!group) return tl::unexpected(group.error());
+  GroupInfo out;
+  out.group = name;
+  out.patterns = (*group)->patterns();
+  out.options = api::from_layout((*group)->options());
+  out.paused = (*group)->options().paused != 0;
+  out.members = members_of(*state_, name);
+  return out;
+}
+
+Result<std::vector<GroupTopicInfo>> Bus::group_topics(std::string_view name) const {
+  auto group = api::Group::open(state_, name);
+  if (!group) return tl::unexpected(group.error());
+  const std::uint32_t members = members_of(*state_, name);
+  std::vector<GroupTopicInfo> out;
+  for (const std::string& topic_name : api::topic_names(*state_)) {
+    const bool letters = topic_name == (*group)->dlq() && !(*group)->wants(topic_name);
+    if (!letters && !(*group)->wants(topic_name)) continue;
+    auto topic = api::Topic::open(state_, topic_name, false);
+    if (!topic) continue;
+    auto state = api::GroupState::open(*group, topic_name, {});
+    if (!state) return tl::unexpected(state.error());
+    const group::Info info = (*state)->engine().info();
+    GroupTopicInfo told;
+    told.group = name;
+    told.topic = topic_name;
+    told.members = members;
+    told.in_flight = info.in_flight;
+    told.retrying = info.waiting + info.dead;
+    told.delivered = info.delivered;
+    told.acked = info.acked;
+    told.redelivered = info.redelivered;
+    told.duplicates_skipped = info.duplicates;
+    told.dead_lettered = info.dead_lettered;
+    if (letters) {
+      if (info.in_flight + told.retrying == 0)
+        continue;  // redriven events that are under way; otherwise nothing to tell
+      told.lag = info.in_flight + told.retrying;
+      told.next_offset = (*topic)->end().offset;
+      told.committed = info.oldest ? info.oldest->offset : told.next_offset;
+      out.push_back(told);
+      continue;
+    }
+    api::Place cursor{info.cursor.position, info.cursor.offset};
+    if (!info.started) {
+      auto first = api::Feed(*topic, false).first();
+      if (!first) return tl::unexpected(first.error());
+      cursor = *first;
+    }
+    told.next_offset = (*topic)->end().offset;
+    const std::uint64_t fresh = fresh_events(**topic, cursor);
+    told.committed = info.started ? info.committed.offset : cursor.offset;
+    if (fresh == 0 && !info.oldest) told.committed = told.next_offset;  // only what never became events is left
+    told.lag = info.in_flight + told.retrying + fresh;
+    if (told.lag != 0) {
+      const api::Place oldest = info.oldest ? api::Place{info.oldest->position, info.oldest->offset} : cursor;
+      api::Feed feed(*topic, false);
+      if (auto found = feed.at(oldest); found && found->kind == api::Feed::Kind::event)
+        told.oldest_pending_ms = std::max<std::int64_t>(0, (api::now_ns() - found->event.time_ns) / 1'000'000);
+    }
+    out.push_back(told);
+  }
+  return out;
+}
+
+Result<std::vector<PendingInfo>> Bus::group_pending(std::string_view name) const {
+  auto group = api::Group::open(state_, name);
+  if (!group) return tl::unexpected(group.error());
+  std::vector<PendingInfo> out;
+  for (const std::string& topic : api::list_names(state_->live.group_path(std::string(name)))) {
+    if (topic == "@group") continue;
+    auto state = api::GroupState::open(*group, topic, {});
+    if (!state) continue;
+    const group::Instant at = api::instant();
+    (*state)->engine().for_each_pending([&](const group::CellView& cell) {
+      PendingInfo told;
+      told.topic = topic;
+      told.offset = cell.offset;
+      const layout::CellState kind = cell.fields.state;
+      told.state = kind == layout::CellState::waiting ? "waiting" : kind == layout::CellState::dead ? "dead" : "leased";
+      const auto holder = state_->live.handles().copy(cell.fields.slot);
+      told.member = "slot " + std::to_string(cell.fields.slot) +
+                    (holder ? ", pid " + std::to_string(holder->pid) : std::string());
+      told.attempts = cell.fields.failed;
+      told.delivered = cell.fields.delivered;
+      told.due = Timestamp(std::chrono::nanoseconds(cell.time() - at.now + at.wall));
+      if (auto note = (*state)->engine().note(cell)) {
+        told.error_class = note->error_class;
+        told.reason = note->reason;
+      }
+      out.push_back(std::move(told));
+      return true;
+    });
+  }
+  std::sort(out.begin(), out.end(), [](const PendingInfo& a, const PendingInfo& b) {
+    return a.topic != b.topic ? a.topic < b.topic : a.offset < b.offset;
+  });
+  return out;
+}
+
+Result<BusInfo> Bus::describe() const {
+  BusInfo out;
+  out.path = state_->directory;
+  out.live_path = state_->live.path();
+  out.shm_bytes = api::bytes_under(out.live_path);
+  out.disk_bytes = api::bytes_under(out.path);
+  out.topics = std::uint32_t(topics()->size());
+  out.groups = std::uint32_t(api::group_names(*state_).size());
+  const shm::Handles& handles = state_->live.handles();
+  for (std::uint32_t slot = 0; slot < handles.slots(); ++slot) out.handles += handles.alive(slot) ? 1 : 0;
+  out.daemon_pid = api::daemon_of(*state_);
+  if (out.daemon_pid)
+    out.backend = state_->live.header()->daemon_backend.load(std::memory_order_relaxed) == 1 ? "io_uring" : "pwrite";
+  return out;
+}
+
+}  // namespace penstock

@@ -1,0 +1,160 @@
+// Changing groups, and their dead letters.
+#include <penstock/bus.hpp>
+
+#include <filesystem>
+
+#include "api/feed.hpp"
+#include "api/group.hpp"
+
+namespace penstock {
+
+using api::refuse;
+
+namespace {
+
+struct Letters {
+  std::shared_ptr<api::Group> group;
+  std::shared_ptr<api::Topic> topic;
+  std::shared_ptr<api::GroupState> state;
+};
+
+// Errc::not_found when the group never had a dead letter.
+Result<Letters> letters_of(const api::StatePtr& state, std::string_view name) {
+  Letters out;
+  auto group = api::Group::open(state, name);
+  if (!group) return tl::unexpected(group.error());
+  out.group = std::move(*group);
+  auto topic = api::Topic::open(state, out.group->dlq(), false);
+  if (!topic) return tl::unexpected(topic.error());
+  out.topic = std::move(*topic);
+  auto opened = api::GroupState::open(out.group, out.group->dlq(), {});
+  if (!opened) return tl::unexpected(opened.error());
+  out.state = std::move(*opened);
+  return out;
+}
+
+// The letter at this offset of the DLQ.
+Result<api::Feed::Next> letter_at(api::Feed& feed, Offset letter) {
+  const std::string title = "dead letter " + std::to_string(letter) + " of " + feed.topic().name();
+  auto place = feed.start(StartAt::offset(letter));
+  if (!place) return tl::unexpected(place.error());
+  auto found = feed.at(*place);
+  if (!found) return found;
+  if (found->kind != api::Feed::Kind::event || found->event.offset != letter) return refuse(Errc::not_found, title);
+  return found;
+}
+
+}  // namespace
+
+Result<void> Bus::set_group(std::string_view name, const std::vector<std::string>& patterns,
+                            const ConsumerOptions& options) {
+  auto group = api::Group::open(state_, name);
+  if (!group) return tl::unexpected(group.error());
+  auto lock = api::BusLock::take(state_->directory);
+  if (!lock) return tl::unexpected(lock.error());
+  if (options.dedupe && *options.dedupe != (*group)->options().dedupe &&
+      group::dedupe_entries_for(*options.dedupe) > group::dedupe_entries_for((*group)->options().dedupe))
+    return refuse(Errc::unsupported, "group " + std::string(name) + ": a larger dedupe window needs a new group");
+  const layout::GroupOptions next = api::merged((*group)->options(), options);
+  return (*group)->change(next, patterns.empty() ? (*group)->patterns() : patterns);
+}
+
+Result<void> Bus::pause_group(std::string_view name, bool paused) {
+  auto group = api::Group::open(state_, name);
+  if (!group) return tl::unexpected(group.error());
+  auto lock = api::BusLock::take(state_->directory);
+  if (!lock) return tl::unexpected(lock.error());
+  layout::GroupOptions next = (*group)->options();
+  next.paused = paused ? 1 : 0;
+  return (*group)->change(next, (*group)->patterns());
+}
+
+Result<void> Bus::seek_group(std::string_view name, StartAt to) {
+  auto group = api::Group::open(state_, name);
+  if (!group) return tl::unexpected(group.error());
+  for (const std::string& topic_name : api::topic_names(*state_)) {
+    if (!(*group)->wants(topic_name)) continue;
+    auto topic = api::Topic::open(state_, topic_name, false);
+    if (!topic) continue;
+    auto place = api::Feed(*topic, false).start(to);
+    if (!place) return tl::unexpected(place.error());
+    auto state = api::GroupState::open(*group, topic_name, {});
+    if (!state) return tl::unexpected(state.error());
+    auto lock = api::BusLock::take(state_->directory);
+    if (!lock) return tl::unexpected(lock.error());
+    const bool back = place->offset < (*state)->engine().cursor().offset;
+    (*state)->engine().start({place->offset, place->position});
+    (*state)->engine().seek({place->offset, place->position}, back);
+    (*state)->ring();
+  }
+  state_->announce_groups();
+  return {};
+}
+
+Result<void> Bus::delete_group(std::string_view name) {
+  auto group = api::Group::open(state_, name);
+  if (!group) return tl::unexpected(group.error());
+  auto lock = api::BusLock::take(state_->directory);
+  if (!lock) return tl::unexpected(lock.error());
+  if (auto marked = (*group)->mark_deleted(); !marked) return marked;
+  // The name goes in one step; what a kill leaves behind begins with a dot and is nobody's. The DLQ stays: it is a
+  // topic.
+  const std::string from = state_->group_directory(name);
+  const std::string to = state_->directory + "/groups/.deleted-" + std::to_string(api::random64());
+  std::error_code error;
+  std::filesystem::rename(from, to, error);
+  if (error) return refuse(Errc::permission, from, std::uint32_t(error.value()));
+  std::filesystem::remove_all(state_->live.group_path(std::string(name)), error);
+  std::filesystem::remove_all(to, error);
+  return {};
+}
+
+Result<void> Bus::dead_letters(std::string_view name,
+                               const std::function<bool(const EventView&, const DeadLetter&)>& visit) const {
+  auto letters = letters_of(state_, name);
+  if (!letters) return tl::unexpected(letters.error());
+  api::Feed feed(letters->topic, false);
+  auto place = feed.first();
+  if (!place) return tl::unexpected(place.error());
+  const Offset end = letters->topic->end().offset;
+  while (place->offset < end) {
+    auto found = feed.at(*place);
+    if (!found) return tl::unexpected(found.error());
+    if (found->kind != api::Feed::Kind::event) return {};
+    *place = found->next;
+    if (letters->state->engine().marked(found->event.offset)) continue;
+    const EventView event(found->event);
+    if (const auto letter = DeadLetter::of(event); letter && !visit(event, *letter)) return {};
+  }
+  return {};
+}
+
+Result<void> Bus::redrive(std::string_view name, Offset offset) {
+  auto letters = letters_of(state_, name);
+  if (!letters) return tl::unexpected(letters.error());
+  api::Feed feed(letters->topic, false);
+  auto found = letter_at(feed, offset);
+  if (!found) return tl::unexpected(found.error());
+  auto lock = api::BusLock::take(state_->directory);
+  if (!lock) return tl::unexpected(lock.error());
+  group::Redrive redrive(letters->state->engine());
+  auto given =
+      redrive.give_back(offset, found->event.position, {found->event.id_low, found->event.id_high}, api::instant());
+  if (!given) return tl::unexpected(api::name(given.error(), "dead letter " + std::to_string(offset)));
+  if (!*given)
+    return refuse(Errc::not_found, "dead letter " + std::to_string(offset) + " was redriven or purged before.");
+  letters->state->ring();
+  return {};
+}
+
+Result<void> Bus::purge(std::string_view name, Offset offset) {
+  auto letters = letters_of(state_, name);
+  if (!letters) return tl::unexpected(letters.error());
+  auto lock = api::BusLock::take(state_->directory);
+  if (!lock) return tl::unexpected(lock.error());
+  if (letters->state->engine().marked(offset))
+    return refuse(Errc::not_found, "dead letter " + std::to_string(offset) + " was redriven or purged before.");
+  return letters->state->engine().mark(offset);
+}
+
+}  // namespace penstock

@@ -1,0 +1,272 @@
+// Opening, unloading and removing buses. A bus is its directory; its live side is made anew whenever it is missing, and
+// the `live` link is published last, so that whoever finds it finds it finished.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <random>
+
+#include "api/state.hpp"
+#include "io/file.hpp"
+#include "log/checksum.hpp"
+
+namespace penstock {
+
+void Bus::State::announce_topics() const {
+  live.header()->topics_epoch.fetch_add(1, std::memory_order_seq_cst);
+  shm::ring_all(live.wake(), live.mask(layout::kBusOrdinal));
+}
+
+void Bus::State::announce_groups() const {
+  live.header()->groups_epoch.fetch_add(1, std::memory_order_seq_cst);
+  shm::ring_all(live.wake(), live.mask(layout::kBusOrdinal));
+}
+
+namespace api {
+namespace fs = std::filesystem;
+namespace {
+
+std::int64_t clock_ns(clockid_t id) {
+  timespec now{};
+  ::clock_gettime(id, &now);
+  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+constexpr const char* kIdFile = "/bus.id";
+
+Result<std::uint64_t> read_bus_id(const std::string& directory) {
+  const std::string path = directory + kIdFile;
+  auto text = io::read_file(path, 4096);
+  if (!text) return tl::unexpected(name(text.error(), path));
+  text->push_back(std::byte{0});
+  unsigned version = 0;
+  unsigned long long id = 0;
+  if (std::sscanf(reinterpret_cast<const char*>(text->data()), "penstock bus %u %llx", &version, &id) != 2)
+    return refuse(Errc::corrupt, path);
+  if (version != layout::kLayoutVersion)
+    return refuse(Errc::incompatible, path + ": layout version " + std::to_string(version) + ", this program reads " +
+                                          std::to_string(layout::kLayoutVersion));
+  return id;
+}
+
+Result<std::uint64_t> create_bus_id(const std::string& directory) {
+  const std::uint64_t id = random64() | 1;
+  char text[64];
+  const int size = std::snprintf(text, sizeof text, "penstock bus %u %016llx\n", layout::kLayoutVersion,
+                                 static_cast<unsigned long long>(id));
+  const auto bytes = std::as_bytes(std::span(text, std::size_t(size)));
+  if (auto done = io::replace_file(directory + kIdFile, bytes, shm::kFileMode); !done)
+    return tl::unexpected(name(done.error(), directory));
+  return id;
+}
+
+// Is this a bus, or something that may become one? bus.toml may be there first; so may what a killed creator left.
+Result<bool> has_bus(const std::string& directory) {
+  struct stat info {};
+  if (::stat(directory.c_str(), &info) != 0) {
+    if (errno == ENOENT) return false;
+    return tl::unexpected(name(io::error_of(errno), directory));
+  }
+  if (!S_ISDIR(info.st_mode)) return refuse(Errc::invalid_argument, directory + " is not a directory; a bus is one.");
+  if (::access((directory + kIdFile).c_str(), F_OK) == 0) return true;
+  auto entries = io::list_directory(directory);
+  if (!entries) return tl::unexpected(name(entries.error(), directory));
+  for (const std::string& entry : *entries) {
+    const bool ours = entry == "bus.toml" || entry == "bus.lock" || entry.starts_with("bus.id") || entry == "topics" ||
+                      entry == "groups" || entry == "daemon.lock" || entry == "lost+found";
+    if (!ours)
+      return refuse(Errc::not_found,
+                    directory + " is no bus and holds other files (" + entry + "); name another directory.");
+  }
+  return false;
+}
+
+// One name for each bus directory, so that what a killed creator left is found again and made anew.
+std::string live_name(const Settings& settings, const std::string& directory, std::uint64_t bus_id) {
+  struct stat info {};
+  ::stat(directory.c_str(), &info);
+  const std::uint64_t parts[3] = {info.st_dev, info.st_ino, bus_id};
+  char text[64];
+  std::snprintf(text, sizeof text, "/penstock-%u-%016llx", static_cast<unsigned>(::geteuid()),
+                static_cast<unsigned long long>(log::hash64(parts, sizeof parts)));
+  return settings.shared_memory + text;
+}
+
+Result<shm::Live> open_live(const std::string& directory, std::uint64_t bus_id, bool writable = true) {
+  std::error_code error;
+  const std::string target = fs::read_symlink(directory + "/live", error).string();
+  if (error) return tl::unexpected(Error(Errc::not_found));
+  return shm::Live::open(target, bus_id, writable);
+}
+
+Result<void> publish_live(const std::string& directory, const std::string& target) {
+  const std::string temporary = directory + "/live.new", link = directory + "/live";
+  ::unlink(temporary.c_str());
+  if (::symlink(target.c_str(), temporary.c_str()) != 0 || ::rename(temporary.c_str(), link.c_str()) != 0)
+    return tl::unexpected(name(io::error_of(errno), link));
+  return {};
+}
+
+Result<void> make_directories(const std::string& directory) {
+  std::error_code error;
+  fs::create_directories(fs::path(directory).parent_path(), error);
+  for (const char* part : {"", "/topics", "/groups"})
+    if (auto made = shm::make_directory(directory + part, shm::kDirectoryMode); !made)
+      return tl::unexpected(name(made.error(), directory + part));
+  return {};
+}
+
+std::optional<std::uint32_t> daemon_holding(const std::string& directory, const shm::Live* live) {
+  auto fd = shm::open_file(directory + "/daemon.lock", false);
+  if (!fd || !shm::locked_by_other(*fd)) return std::nullopt;
+  return live != nullptr ? std::uint32_t(live->header()->daemon_pid.load(std::memory_order_relaxed)) : 0;
+}
+
+}  // namespace
+
+std::int64_t now_ns() { return clock_ns(CLOCK_REALTIME); }
+std::int64_t coarse_now_ns() { return clock_ns(CLOCK_REALTIME_COARSE); }
+std::int64_t monotonic_ns() { return clock_ns(CLOCK_MONOTONIC); }
+
+std::uint64_t random64() {
+  static thread_local std::random_device device;
+  return std::uint64_t{device()} << 32 | device();
+}
+
+Result<BusLock> BusLock::take(const std::string& directory) {
+  const std::string path = directory + "/bus.lock";
+  auto fd = shm::create_file(path, shm::kFileMode, 0);
+  if (!fd && fd.error().code() == Errc::already_exists) fd = shm::open_file(path, true);
+  if (!fd) return tl::unexpected(name(fd.error(), path));
+  if (auto locked = shm::lock(*fd, 30'000'000'000); !locked)
+    return refuse(Errc::busy, path + " stays locked: another process creates or recovers something and does not end");
+  return BusLock(std::move(*fd));
+}
+
+std::optional<std::uint32_t> daemon_of(const State& state) { return daemon_holding(state.directory, &state.live); }
+
+Result<StatePtr> open_bus(const std::string& given, bool create) {
+  std::error_code error;
+  std::string directory = fs::absolute(given, error).lexically_normal().string();
+  while (directory.size() > 1 && directory.back() == '/') directory.pop_back();
+  if (given.empty() || error) return refuse(Errc::invalid_argument, "an empty bus directory");
+  auto there = has_bus(directory);
+  if (!there) return tl::unexpected(there.error());
+  if (!*there && !create) return refuse(Errc::not_found, "bus " + directory);
+
+  auto state = std::make_shared<State>();
+  state->directory = directory;
+  auto settings = load_settings(directory + "/bus.toml");
+  if (!settings) return tl::unexpected(settings.error());
+  state->settings = *settings;
+  if (*there) {
+    auto id = read_bus_id(directory);
+    if (!id) return tl::unexpected(id.error());
+    state->bus_id = *id;
+    if (auto live = open_live(directory, *id)) {
+      state->live = std::move(*live);
+      return state;
+    }
+  }
+  if (auto made = make_directories(directory); !made) return tl::unexpected(made.error());
+  auto lock = BusLock::take(directory);
+  if (!lock) return tl::unexpected(lock.error());
+  auto id = read_bus_id(directory);
+  if (!id && id.error().code() == Errc::not_found) id = create_bus_id(directory);
+  if (!id) return tl::unexpected(id.error());
+  state->bus_id = *id;
+  auto live = open_live(directory, *id);  // somebody else may have made it while we waited
+  if (!live) {
+    const std::string path = live_name(state->settings, directory, *id);
+    live = shm::Live::create(path, *id, directory);
+    if (!live) return tl::unexpected(name(live.error(), path));
+    if (auto published = publish_live(directory, path); !published) return tl::unexpected(published.error());
+  }
+  state->live = std::move(*live);
+  return state;
+}
+
+Result<void> nobody_uses(const State& state) {
+  if (const auto pid = daemon_of(state))
+    return refuse(Errc::busy,
+                  state.directory + " is in use by penstockd (pid " + std::to_string(*pid) + "); stop it first.", *pid);
+  for (std::uint32_t slot = 0; slot < state.live.handles().slots(); ++slot) {
+    if (!state.live.handles().alive(slot)) continue;
+    const auto handle = state.live.handles().copy(slot);
+    const std::uint64_t pid = handle ? handle->pid : 0;
+    return refuse(Errc::busy, state.directory + " is in use by process " + std::to_string(pid) + "; end it first.",
+                  std::uint32_t(pid));
+  }
+  return {};
+}
+
+Result<StatePtr> look_at_bus(const std::string& directory) {
+  auto there = has_bus(directory);
+  if (!there) return tl::unexpected(there.error());
+  if (!*there) return refuse(Errc::not_found, "bus " + directory);
+  auto id = read_bus_id(directory);
+  if (!id) return tl::unexpected(id.error());
+  auto state = std::make_shared<State>();
+  state->directory = directory;
+  state->bus_id = *id;
+  if (auto live = open_live(directory, *id, false)) state->live = std::move(*live);
+  return state;
+}
+
+Result<void> remove_bus(const std::string& directory) {
+  auto there = has_bus(directory);
+  if (!there) return tl::unexpected(there.error());
+  if (!*there) return refuse(Errc::not_found, "bus " + directory);
+  auto state = look_at_bus(directory);
+  if (!state) return tl::unexpected(state.error());
+  if ((*state)->live.header() != nullptr) {
+    if (auto free = nobody_uses(**state); !free) return free;
+    if (auto gone = remove_live(directory); !gone) return gone;
+  }
+  // The id goes last: a removal that was cut short is still a bus, and can be removed again.
+  for (const char* part : {"/topics", "/groups", "/live", "/bus.toml", "/daemon.lock", "/bus.lock", kIdFile}) {
+    std::error_code error;
+    fs::remove_all(directory + part, error);
+    if (error) return refuse(Errc::permission, directory + part, std::uint32_t(error.value()));
+  }
+  ::rmdir(directory.c_str());  // stays when somebody keeps files of their own there
+  return {};
+}
+
+Result<void> remove_live(const std::string& directory) {
+  auto id = read_bus_id(directory);
+  if (!id) return tl::unexpected(id.error());
+  std::error_code error;
+  const std::string target = fs::read_symlink(directory + "/live", error).string();
+  if (error) return refuse(Errc::not_found, directory + " has nothing in shared memory.");
+  ::unlink((directory + "/live").c_str());
+  if (shm::Live::open(target, *id)) shm::Live::remove(target);
+  return {};
+}
+
+std::vector<std::string> list_names(const std::string& directory) {
+  std::vector<std::string> out;
+  if (auto names = io::list_directory(directory))
+    for (std::string& entry : *names)
+      if (!entry.starts_with('.')) out.push_back(std::move(entry));
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+std::uint64_t bytes_under(const std::string& directory) {
+  std::uint64_t sum = 0;
+  std::error_code error;
+  for (fs::recursive_directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
+    struct stat info {};
+    if (::lstat(it->path().c_str(), &info) == 0 && S_ISREG(info.st_mode)) sum += std::uint64_t(info.st_blocks) * 512;
+  }
+  return sum;
+}
+
+}  // namespace api
+}  // namespace penstock

@@ -1,0 +1,332 @@
+// Members of groups.
+#include <penstock/bus.hpp>
+#include <penstock/consumer.hpp>
+
+#include "api/member.hpp"
+#include "api/waiter.hpp"
+
+namespace penstock {
+
+using api::MemberTopic;
+using api::refuse;
+
+struct Consumer::Impl {
+  api::StatePtr state;
+  std::shared_ptr<api::Group> group;
+  shm::Handle handle;
+  ConsumerOptions options;
+  api::Waiter waiter;
+  std::vector<std::shared_ptr<MemberTopic>> topics;
+  std::uint64_t topics_epoch = 0, groups_epoch = 0;
+  std::size_t turn = 0;
+  bool looked = false;
+  struct Taken {
+    std::shared_ptr<MemberTopic> topic;
+    MemberTopic::Work work;
+  };
+  std::optional<Taken> waiting;  // what wait() found, for the next or poll after it
+
+  Impl(api::StatePtr opened, std::shared_ptr<api::Group> joined, shm::Handle acquired, const ConsumerOptions& chosen)
+      : state(std::move(opened)),
+        group(std::move(joined)),
+        handle(std::move(acquired)),
+        options(chosen),
+        waiter(shm::Sleeper(state->live.wake(), handle.slot()), chosen.wait) {}
+
+  ~Impl() {
+    if (waiting && !handle.in_child())
+      static_cast<void>(waiting->topic->state().engine().release(waiting->work.lease, api::instant()));
+  }
+
+  group::Member member() const { return {handle.slot(), handle.incarnation()}; }
+  Result<void> refresh();
+  Result<void> find_topics();
+  Result<void> add(const std::string& topic);
+  Result<std::optional<Taken>> take(std::int64_t& until);
+};
+
+Result<void> Consumer::Impl::add(const std::string& topic) {
+  auto opened = api::Topic::open(state, topic, false);
+  if (!opened) return tl::unexpected(opened.error());
+  auto file = api::GroupState::open(group, topic, {.member = member(), .writable = true});
+  if (!file) return tl::unexpected(file.error());
+  const bool held = (*opened)->held_by_readers();
+  topics.push_back(std::make_shared<MemberTopic>(std::move(*file), api::Feed(std::move(*opened), held)));
+  return {};
+}
+
+Result<void> Consumer::Impl::find_topics() {
+  std::erase_if(topics, [](const auto& topic) { return topic->feed().topic().deleted(); });
+  for (const std::string& topic : api::topic_names(*state)) {
+    // The group's own dead letters are members' work once one was given back.
+    const bool letters = topic == group->dlq() && !group->wants(topic);
+    if (!letters && !group->wants(topic)) continue;
+    const bool known =
+        std::any_of(topics.begin(), topics.end(), [&](const auto& there) { return there->state().topic() == topic; });
+    if (known) continue;
+    if (auto added = add(topic); !added) {
+      const Errc code = added.error().code();
+      if (code == Errc::not_found || code == Errc::deleted) continue;
+      return added;
+    }
+  }
+  return {};
+}
+
+Result<void> Consumer::Impl::refresh() {
+  if (handle.in_child()) return tl::unexpected(Error(Errc::forked));
+  if (group->deleted()) return refuse(Errc::deleted, "group " + group->name());
+  const layout::LiveHeader* live = state->live.header();
+  const std::uint64_t topic_news = live->topics_epoch.load(std::memory_order_seq_cst);
+  const std::uint64_t group_news = live->groups_epoch.load(std::memory_order_seq_cst);
+  if (looked && topic_news == topics_epoch && group_news == groups_epoch) return {};
+  group->refresh();
+  if (auto found = find_topics(); !found) return found;
+  looked = true;
+  topics_epoch = topic_news;
+  groups_epoch = group_news;
+  return {};
+}
+
+Result<std::optional<Consumer::Impl::Taken>> Consumer::Impl::take(std::int64_t& until) {
+  if (waiting) return std::exchange(waiting, std::nullopt);
+  if (auto good = refresh(); !good) return tl::unexpected(good.error());
+  for (std::size_t i = 0; i < topics.size(); ++i) {
+    const auto& topic = topics[(turn + i) % topics.size()];
+    auto work = topic->take(options.durable_only, until);
+    if (!work) {
+      if (work.error().code() == Errc::deleted) continue;
+      return tl::unexpected(work.error());
+    }
+    if (!*work) continue;
+    Taken taken{topic, **work};
+    // The next look begins behind this topic, so that a busy one starves no other.
+    turn = (turn + i + 1) % topics.size();
+    return taken;
+  }
+  return std::nullopt;
+}
+
+struct Delivery::Lease {
+  std::shared_ptr<MemberTopic> topic;
+  group::Lease lease;
+};
+
+Delivery::Delivery() = default;
+Delivery::Delivery(Delivery&&) noexcept = default;
+
+Delivery& Delivery::operator=(Delivery&& other) noexcept {
+  if (this != &other) {
+    Delivery gone(std::move(*this));  // settles what was here
+    event_ = std::move(other.event_);
+    group_ = std::move(other.group_);
+    attempt_ = other.attempt_;
+    redriven_ = std::move(other.redriven_);
+    lease_ = std::move(other.lease_);
+  }
+  return *this;
+}
+
+Delivery::~Delivery() {
+  if (!lease_) return;
+  const group::NoteText note{"dropped", "the delivery was dropped unsettled"};
+  static_cast<void>(
+      lease_->topic->state().engine().nak(lease_->lease, api::instant(), note, std::nullopt, layout::Failure::dropped));
+  lease_->topic->state().ring();
+}
+
+namespace {
+
+template <class Lease>
+Result<std::unique_ptr<Lease>> take_lease(std::unique_ptr<Lease>& lease) {
+  if (!lease) return refuse(Errc::stale_lease, "this delivery");
+  return std::move(lease);
+}
+
+// Tells who sleeps: a retry to wait for, a lease less.
+void after_settling(api::GroupState& state) { state.ring(); }
+
+}  // namespace
+
+Result<void> Delivery::ack() {
+  auto lease = take_lease(lease_);
+  if (!lease) return tl::unexpected(lease.error());
+  auto& state = (*lease)->topic->state();
+  auto done = state.engine().ack((*lease)->lease, api::instant());
+  if (!done) return tl::unexpected(api::name(done.error(), "offset " + std::to_string(offset())));
+  // An ack is news only for members that wait because of the cap, or for the order's sake.
+  const layout::GroupOptions& options = state.group().options();
+  if (options.ordering == layout::Ordering::strict ||
+      state.control()->in_flight.load(std::memory_order_relaxed) + 1 >= options.max_in_flight)
+    after_settling(state);
+  return {};
+}
+
+Result<void> Delivery::nak(const NakOptions& why) {
+  auto lease = take_lease(lease_);
+  if (!lease) return tl::unexpected(lease.error());
+  auto& state = (*lease)->topic->state();
+  std::optional<std::int64_t> delay;
+  if (why.delay) delay = why.delay->count();
+  auto fate = state.engine().nak((*lease)->lease, api::instant(), {why.error_class, why.reason}, delay);
+  if (!fate) return tl::unexpected(api::name(fate.error(), "offset " + std::to_string(offset())));
+  after_settling(state);
+  return {};
+}
+
+Result<void> Delivery::reject(const NakOptions& why) {
+  auto lease = take_lease(lease_);
+  if (!lease) return tl::unexpected(lease.error());
+  auto& state = (*lease)->topic->state();
+  auto done = state.engine().reject((*lease)->lease, api::instant(), {why.error_class, why.reason});
+  if (!done) return tl::unexpected(api::name(done.error(), "offset " + std::to_string(offset())));
+  after_settling(state);
+  return {};
+}
+
+Result<void> Delivery::release() {
+  auto lease = take_lease(lease_);
+  if (!lease) return tl::unexpected(lease.error());
+  auto& state = (*lease)->topic->state();
+  auto done = state.engine().release((*lease)->lease, api::instant());
+  if (!done) return tl::unexpected(api::name(done.error(), "offset " + std::to_string(offset())));
+  after_settling(state);
+  return {};
+}
+
+Result<void> Delivery::extend(std::chrono::nanoseconds duration) {
+  if (!lease_) return refuse(Errc::stale_lease, "this delivery");
+  auto longer = lease_->topic->state().engine().extend(lease_->lease, api::instant(), duration.count());
+  if (!longer) return tl::unexpected(api::name(longer.error(), "offset " + std::to_string(offset())));
+  lease_->lease = *longer;
+  return {};
+}
+
+Consumer::Consumer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Consumer::Consumer(Consumer&&) noexcept = default;
+Consumer& Consumer::operator=(Consumer&&) noexcept = default;
+Consumer::~Consumer() = default;
+
+std::string_view Consumer::group() const { return impl_->group->name(); }
+void Consumer::interrupt() { impl_->waiter.interrupt(); }
+
+Result<std::optional<Delivery>> Consumer::next(std::chrono::nanoseconds timeout) {
+  Impl& me = *impl_;
+  std::optional<Impl::Taken> taken;
+  const auto listen = [&me](const shm::Sleeper& sleeper) {
+    sleeper.listen(me.state->live.mask(layout::kBusOrdinal));
+    for (const auto& topic : me.topics) {
+      sleeper.listen(topic->feed().topic().mask());
+      sleeper.listen(topic->state().sleepers());
+    }
+  };
+  const auto look = [&]() -> Result<api::Waiter::Look> {
+    api::Waiter::Look out;
+    auto found = me.take(out.until);
+    if (!found) return tl::unexpected(found.error());
+    taken = std::move(*found);
+    out.ready = taken.has_value();
+    return out;
+  };
+  auto ready = me.waiter.wait(timeout, listen, look);
+  if (!ready) return tl::unexpected(ready.error());
+  if (!taken) return std::optional<Delivery>();
+  Delivery out;
+  EventView::Raw event = taken->work.event;
+  if (taken->topic->state().letters()) {
+    // A letter given back shows where it came from.
+    if (auto letter = DeadLetter::of(EventView(event))) {
+      out.redriven_ = std::move(*letter);
+      ++out.redriven_->redrives;
+      event.topic = out.redriven_->topic;
+      event.offset = out.redriven_->offset;
+    }
+  }
+  out.event_ = Event(EventView(event));
+  out.group_ = me.group->name();
+  out.attempt_ = taken->work.lease.attempt();
+  out.lease_.reset(new Delivery::Lease{taken->topic, taken->work.lease});
+  return std::optional<Delivery>(std::move(out));
+}
+
+Result<bool> Consumer::wait(std::chrono::nanoseconds timeout) {
+  Impl& me = *impl_;
+  const auto listen = [&me](const shm::Sleeper& sleeper) {
+    sleeper.listen(me.state->live.mask(layout::kBusOrdinal));
+    for (const auto& topic : me.topics) {
+      sleeper.listen(topic->feed().topic().mask());
+      sleeper.listen(topic->state().sleepers());
+    }
+  };
+  const auto look = [&]() -> Result<api::Waiter::Look> {
+    api::Waiter::Look out;
+    auto found = me.take(out.until);
+    if (!found) return tl::unexpected(found.error());
+    me.waiting = std::move(*found);
+    out.ready = me.waiting.has_value();
+    return out;
+  };
+  return me.waiter.wait(timeout, listen, look);
+}
+
+Result<std::size_t> Consumer::poll_with(Call call, void* context, std::size_t most) {
+  Impl& me = *impl_;
+  std::size_t handled = 0;
+  for (; handled < most; ++handled) {
+    std::int64_t until = INT64_MAX;
+    auto taken = me.take(until);
+    if (!taken) return tl::unexpected(taken.error());
+    if (!*taken) break;
+    auto& state = (*taken)->topic->state();
+    const group::Lease& lease = (*taken)->work.lease;
+    const Settle settle = call(context, EventView((*taken)->work.event), lease.attempt());
+    const group::NoteText note{settle.error_class, settle.reason};
+    Result<void> done;
+    switch (settle.kind) {
+      case Settle::Kind::ack:
+        done = state.engine().ack(lease, api::instant());
+        break;
+      case Settle::Kind::nak:
+        if (auto fate = state.engine().nak(lease, api::instant(), note); !fate) done = tl::unexpected(fate.error());
+        break;
+      case Settle::Kind::reject:
+        done = state.engine().reject(lease, api::instant(), note);
+        break;
+      case Settle::Kind::release:
+        done = state.engine().release(lease, api::instant());
+        break;
+    }
+    if (settle.kind != Settle::Kind::ack) after_settling(state);
+    if (!done) return tl::unexpected(api::name(done.error(), "offset " + std::to_string(lease.offset)));
+  }
+  return handled;
+}
+
+Result<bool> Consumer::settled_through(const std::vector<std::pair<std::string, Offset>>& ends) const {
+  Impl& me = *impl_;
+  if (auto good = me.refresh(); !good) return tl::unexpected(good.error());
+  for (const auto& [name, end] : ends) {
+    if (end == 0) continue;
+    const auto found = std::find_if(me.topics.begin(), me.topics.end(),
+                                    [&name = name](const auto& topic) { return topic->state().topic() == name; });
+    if (found == me.topics.end()) return false;
+    if (!(*found)->state().engine().started() || (*found)->state().engine().committed().offset < end) return false;
+  }
+  for (const auto& topic : me.topics)
+    if (topic->state().letters() && topic->state().engine().info().oldest) return false;
+  return true;
+}
+
+Result<Consumer> Bus::consumer(std::string_view group, const std::vector<std::string>& patterns,
+                               const ConsumerOptions& options) {
+  auto joined = api::Group::join(state_, group, patterns, options);
+  if (!joined) return tl::unexpected(joined.error());
+  auto handle = state_->live.handles().acquire(layout::HandleKind::consumer, 0, group,
+                                               [](const shm::HandleCopy&) { return true; });
+  if (!handle) return tl::unexpected(api::name(handle.error(), "a member of group " + std::string(group)));
+  auto impl = std::make_unique<Consumer::Impl>(state_, std::move(*joined), std::move(*handle), options);
+  if (auto found = impl->refresh(); !found) return tl::unexpected(found.error());
+  return Consumer(std::move(impl));
+}
+
+}  // namespace penstock

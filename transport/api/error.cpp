@@ -1,0 +1,105 @@
+#include "api/error.hpp"
+
+#include <cstring>
+
+namespace penstock {
+namespace {
+
+struct Context {
+  Error error;
+  std::string thing;
+};
+thread_local Context context;  // of this thread's last named error
+
+const char* sentence(Errc code) {
+  switch (code) {
+    case Errc::ok:
+      return "no error";
+    case Errc::invalid_argument:
+      return "the arguments do not fit; see the call's description";
+    case Errc::invalid_name:
+      return "not a valid name: use words of letters, digits, _ and - joined by dots (patterns: * for one word, ** at "
+             "the "
+             "end for the rest), at most 200 bytes";
+    case Errc::not_found:
+      return "does not exist; check the name, or create it";
+    case Errc::already_exists:
+      return "exists already; use it, or delete it first";
+    case Errc::options_differ:
+      return "exists with other options; leave them out, or change them with `penstock group set`";
+    case Errc::too_large:
+      return "larger than the limit; send less, or create the topic with a larger ring";
+    case Errc::full:
+      return "the ring is full and stayed so; a consumer or the disk is behind: retry or shed load";
+    case Errc::no_daemon:
+      return "the ring is full of events that are not on disk and no daemon runs; start penstockd";
+    case Errc::timed_out:
+      return "the deadline passed; try again";
+    case Errc::stale_lease:
+      return "the lease ran out or was settled already; the event may be with another member";
+    case Errc::disk:
+      return "the disk failed; nothing is lost in memory: repair or replace it";
+    case Errc::no_space:
+      return "no space left; free some on the disk or in /dev/shm";
+    case Errc::permission:
+      return "permission denied; run as the user who owns the bus";
+    case Errc::busy:
+      return "in use by somebody else";
+    case Errc::corrupt:
+      return "holds bytes that cannot be; run `penstock verify`";
+    case Errc::incompatible:
+      return "written by another version or by another program; use programs of one version";
+    case Errc::forked:
+      return "this handle belongs to the parent process; open a new one after fork";
+    case Errc::deleted:
+      return "was deleted; open it anew";
+    case Errc::closed:
+      return "closed or settled already; open a new one";
+    case Errc::too_many:
+      return "the limit is reached; close or settle some first";
+    case Errc::duplicate:
+      return "an event with this id was published before";
+    case Errc::interrupted:
+      return "interrupted";
+    case Errc::system:
+      return "the operating system refused";
+    case Errc::unsupported:
+      return "not supported by this version; leave it out";
+  }
+  return "unknown error";
+}
+
+}  // namespace
+
+std::string Error::message() const {
+  std::string out;
+  if (context.error == *this && !context.thing.empty()) {
+    // A context that is a whole sentence needs no other.
+    if (context.thing.back() == '.') return context.thing.substr(0, context.thing.size() - 1);
+    out = context.thing + ": ";
+  }
+  out += sentence(code_);
+  const bool has_errno =
+      code_ == Errc::system || code_ == Errc::disk || code_ == Errc::no_space || code_ == Errc::permission;
+  if (has_errno && detail_ != 0 && detail_ < 4096) {
+    char text[128];
+    out += std::string(" (") + ::strerror_r(static_cast<int>(detail_), text, sizeof text) + ")";
+  }
+  return out;
+}
+
+namespace api {
+
+Error fail(Errc code, std::string thing, std::uint32_t detail) {
+  const Error error(code, detail);
+  context = {error, std::move(thing)};
+  return error;
+}
+
+Error name(Error error, const std::string& thing) {
+  if (!(context.error == error) || context.thing.find(thing) == std::string::npos) context = {error, thing};
+  return error;
+}
+
+}  // namespace api
+}  // namespace penstock

@@ -1,0 +1,167 @@
+#include "api/feed.hpp"
+
+#include <cstring>
+
+namespace penstock::api {
+namespace {
+
+storage::Boundary durable_end(const Topic& topic) {
+  const Place end = topic.durable_end();
+  return {end.position, end.offset};
+}
+
+}  // namespace
+
+// One look at the ring. False: what stood at the place is overwritten. `done` when `out` is an answer; else the place
+// moved past something that is no event.
+bool Feed::from_ring(Place& place, Next& out, bool& done) {
+  const log::Ring& ring = topic_->ring();
+  done = false;
+  if (!held_ && !ring.intact(place.position)) return false;
+  const log::Found found = log::event_at(ring, place.position, place.offset, *topic_);
+  switch (found.kind) {
+    case log::Found::Kind::event: {
+      const log::Record& record = found.record;
+      out.event = {topic_->name(),    record.offset,  record.time_ns,
+                   record.id_low,     record.id_high, (record.flags & layout::kFlagGivenId) != 0,
+                   record.attributes, record.payload, record.position};
+      if (!held_) {
+        copy_.resize(record.attributes.size() + record.payload.size());
+        if (!copy_.empty()) std::memcpy(copy_.data(), record.attributes.data(), copy_.size());
+        if (!ring.intact(place.position)) return false;
+        out.event.attributes = Bytes(copy_).first(record.attributes.size());
+        out.event.payload = Bytes(copy_).subspan(record.attributes.size());
+      }
+      out.kind = Kind::event;
+      out.place = place;
+      out.next = {found.next_position, found.next_offset};
+      done = true;
+      return true;
+    }
+    case log::Found::Kind::skipped:
+      if (!held_ && !ring.intact(place.position)) return false;
+      place = {found.next_position, found.next_offset};
+      return true;
+    default:
+      if (!held_ && !ring.intact(place.position)) return false;
+      out.kind = found.kind == log::Found::Kind::waiting ? Kind::waiting : Kind::nothing;
+      out.slot = found.slot;
+      out.place = out.next = place;
+      done = true;
+      return true;
+  }
+}
+
+// The next thing on disk at the place. True when `out` is an event; else the place moved, or the disk is at its end.
+Result<bool> Feed::from_disk(Place& place, Next& out) {
+  if (!disk_) disk_.emplace(topic_->directory());
+  disk_->set_limit(durable_end(*topic_));
+  const auto at = disk_->place();
+  if (!at || at->position != place.position || at->offset != place.offset) {
+    if (auto sought = disk_->seek(place.position, place.offset); !sought)
+      return tl::unexpected(name(sought.error(), topic_->directory()));
+  }
+  auto item = disk_->next();
+  if (!item) return tl::unexpected(name(item.error(), topic_->directory()));
+  switch (item->kind) {
+    case storage::ItemKind::event: {
+      const storage::Record& record = item->record;
+      out.event = {topic_->name(),     item->offset,        std::int64_t(record.head.time),
+                   record.head.id_low, record.head.id_high, record.given_id(),
+                   record.attributes,  record.payload,      item->position};
+      out.kind = Kind::event;
+      out.place = {item->position, item->offset};
+      out.next = {item->next.position, item->next.offset};
+      return true;
+    }
+    case storage::ItemKind::aborted:
+      place = {item->next.position, item->next.offset};
+      return false;
+    case storage::ItemKind::damage:
+    case storage::ItemKind::expired:
+      out.missed += item->count;
+      place = {item->next.position, item->next.offset};
+      return false;
+    case storage::ItemKind::end:
+      break;
+  }
+  const log::Ring& ring = topic_->ring();
+  const Place end{item->position, item->offset};
+  if (end.position > place.position && end.offset >= place.offset)
+    place = end;
+  else if (place.position < ring.base_position)
+    place = {ring.base_position, ring.base_offset};  // the end of an earlier life: what follows is this one
+  else
+    place.position = std::max(place.position, end.position);
+  return false;
+}
+
+Result<Feed::Next> Feed::at(Place place) {
+  const log::Ring& ring = topic_->ring();
+  Next out;
+  for (;;) {
+    if (place.position >= ring.base_position && place.offset < ring.base_offset) place.offset = ring.base_offset;
+    if (place.position >= ring.base_position) {
+      bool done = false;
+      if (from_ring(place, out, done)) {
+        if (done) return out;
+        continue;
+      }
+    }
+    if (topic_->deleted()) return refuse(Errc::deleted, "topic " + topic_->name());
+    if (topic_->durable()) {
+      auto event = from_disk(place, out);
+      if (!event) return tl::unexpected(event.error());
+      if (*event) return out;
+    } else {
+      const Place oldest = topic_->oldest();
+      if (oldest.offset > place.offset && place.offset >= ring.base_offset) out.missed += oldest.offset - place.offset;
+      place = oldest;
+    }
+  }
+}
+
+Result<Place> Feed::first() {
+  const log::Ring& ring = topic_->ring();
+  if (!topic_->durable()) return topic_->oldest();
+  storage::LogReader reader(topic_->directory());
+  reader.set_limit(durable_end(*topic_));
+  if (auto sought = reader.seek_start(); !sought) return tl::unexpected(name(sought.error(), topic_->directory()));
+  if (const auto at = reader.place()) return Place{at->position, at->offset};
+  return Place{ring.base_position, ring.base_offset};
+}
+
+// Goes on from a place until an event at or after the wanted offset or time, or the end.
+Result<Place> Feed::walk(Place from, StartAt start) {
+  for (;;) {
+    auto next = at(from);
+    if (!next) return tl::unexpected(next.error());
+    if (next->kind != Kind::event) return next->place;
+    const bool reached = start.kind() == StartAt::Kind::time ? next->event.time_ns >= start.value()
+                                                             : std::int64_t(next->event.offset) >= start.value();
+    if (reached) return next->place;
+    from = next->next;
+  }
+}
+
+Result<Place> Feed::start(StartAt start) {
+  if (start.kind() == StartAt::Kind::end) return topic_->end();
+  auto first = this->first();
+  if (!first || start.kind() == StartAt::Kind::beginning) return first;
+  if (start.kind() == StartAt::Kind::last) {
+    const std::uint64_t end = topic_->end().offset, count = std::uint64_t(start.value());
+    start = StartAt::offset(end > count ? end - count : 0);
+  }
+  if (start.kind() == StartAt::Kind::offset && std::uint64_t(start.value()) >= topic_->end().offset)
+    return topic_->end();
+  if (!topic_->durable()) return walk(*first, start);
+  storage::LogReader reader(topic_->directory());
+  reader.set_limit(durable_end(*topic_));
+  auto sought = start.kind() == StartAt::Kind::time ? reader.seek_time(std::uint64_t(start.value()))
+                                                    : reader.seek_offset(std::uint64_t(start.value()));
+  if (!sought) return tl::unexpected(name(sought.error(), topic_->directory()));
+  const auto at = reader.place();
+  return walk(at ? Place{at->position, at->offset} : *first, start);
+}
+
+}  // namespace penstock::api

@@ -1,0 +1,52 @@
+// Reading one topic from any place on: in the ring while it is there, from the segments before that, and back, without
+// the caller noticing. One thread's.
+#pragma once
+
+#include <optional>
+#include <penstock/event.hpp>
+#include <vector>
+
+#include "api/topic.hpp"
+#include "storage/log_reader.hpp"
+
+namespace penstock::api {
+
+class Feed {
+ public:
+  enum class Kind : std::uint8_t {
+    nothing,  // the end: wait for an event
+    waiting,  // a living owner has to settle its claim first
+    event,
+  };
+  struct Next {
+    Kind kind = Kind::nothing;
+    Place place;               // where the event stands; aborted claims and gaps before it are passed over
+    Place next;                // after it
+    EventView::Raw event;      // valid until the feed is used again
+    std::uint64_t missed = 0;  // events that were overwritten or damaged before they were read, found at this look
+    std::uint32_t slot = layout::kNoSlot;  // waiting: whom for
+  };
+
+  // `held`: producers wait for this reader, so ring bytes need no copy. Else each event is copied and checked.
+  Feed(std::shared_ptr<Topic> topic, bool held) : topic_(std::move(topic)), held_(held) {}
+
+  Topic& topic() const { return *topic_; }
+  Result<Next> at(Place place);
+
+  // The place a reader begins at.
+  Result<Place> start(StartAt start);
+  Result<Place> first();  // the oldest event that can be read
+
+ private:
+  bool from_ring(Place& place, Next& out, bool& done);
+  Result<bool> from_disk(Place& place, Next& out);
+  void keep(const log::Record& record);
+  Result<Place> walk(Place from, StartAt start);
+
+  std::shared_ptr<Topic> topic_;
+  bool held_;
+  std::vector<std::byte> copy_;
+  std::optional<storage::LogReader> disk_;
+};
+
+}  // namespace penstock::api

@@ -1,0 +1,95 @@
+// Groups as handles see them: the options all topics of a group share, and the files that hold its state of each topic.
+#pragma once
+
+#include "api/topic.hpp"
+#include "group/group_topic.hpp"
+#include "layout/group.hpp"
+#include "storage/blob.hpp"
+
+namespace penstock::api {
+
+// A group's options and patterns, copied out of shared memory; looked at again when they change.
+class Group {
+ public:
+  // Errc::not_found when there is no such group.
+  static Result<std::shared_ptr<Group>> open(const StatePtr& state, std::string_view name);
+  // Makes the group if it is missing; refuses options that differ from those it has.
+  static Result<std::shared_ptr<Group>> join(const StatePtr& state, std::string_view name,
+                                             const std::vector<std::string>& patterns, const ConsumerOptions& options);
+
+  const std::string& name() const { return name_; }
+  const StatePtr& state() const { return state_; }
+  const layout::GroupOptions& options() const { return options_; }
+  const std::vector<std::string>& patterns() const { return patterns_; }
+  std::uint64_t id() const { return file()->group_id; }
+  bool deleted() const { return file()->deleted.load(std::memory_order_relaxed) != 0; }
+  bool wants(std::string_view topic) const;
+  std::string dlq() const { return name_ + ".dlq"; }
+  // Takes over what others changed. True when something did.
+  bool refresh();
+  // Under the bus lock: to disk first.
+  Result<void> change(const layout::GroupOptions& options, const std::vector<std::string>& patterns);
+  Result<void> mark_deleted();
+
+ private:
+  layout::GroupFile* file() const { return mapping_.as<layout::GroupFile>(); }
+  static Result<std::shared_ptr<Group>> map(const StatePtr& state, std::string_view name);
+  static Result<std::shared_ptr<Group>> open_locked(const StatePtr& state, std::string_view name);
+
+  StatePtr state_;
+  std::string name_;
+  shm::Mapping mapping_;
+  std::uint64_t version_ = 0;
+  layout::GroupOptions options_;
+  std::vector<std::string> patterns_;
+};
+
+// What is given replaces what is there.
+layout::GroupOptions merged(layout::GroupOptions options, const ConsumerOptions& given);
+ConsumerOptions from_layout(const layout::GroupOptions& options);
+std::vector<std::string> group_names(const State& state);  // sorted
+
+// The state of one topic of a group.
+class GroupState {
+ public:
+  struct Access {
+    group::Member member{layout::kNoSlot, 0};
+    bool writable = true;
+  };
+  // Opens the file, making it (from the checkpoint, if there is one) when it is missing.
+  static Result<std::shared_ptr<GroupState>> open(const std::shared_ptr<Group>& group, std::string_view topic,
+                                                  const Access& access);
+  static Result<std::shared_ptr<GroupState>> open_locked(const std::shared_ptr<Group>& group, std::string_view topic,
+                                                         const Access& access);
+
+  group::GroupTopic& engine() { return *engine_; }
+  const group::GroupTopic& engine() const { return *engine_; }
+  layout::GroupTopicControl* control() const { return mapping_.as<layout::GroupTopicControl>(); }
+  Group& group() const { return *group_; }
+  const std::string& topic() const { return topic_; }
+  shm::Mask& sleepers() const { return control()->sleepers; }
+  // Wakes members that sleep until there is something to deliver again.
+  void ring() const {
+    if (sleepers().load(std::memory_order_seq_cst) != 0) shm::ring_all(group_->state()->live.wake(), sleepers());
+  }
+  bool letters() const { return topic_ == group_->dlq(); }
+
+ private:
+  static Result<std::shared_ptr<GroupState>> map(const std::shared_ptr<Group>& group, std::string_view topic,
+                                                 const Access& access);
+  static Result<void> create(const std::shared_ptr<Group>& group, std::string_view topic);
+
+  std::shared_ptr<Group> group_;
+  std::string topic_;
+  shm::Mapping mapping_;
+  std::optional<group::GroupTopic> engine_;
+};
+
+storage::Blob checkpoint_blob(const State& state, std::string_view group, std::string_view topic);
+
+// Writes the checkpoint of one group's topic.
+Result<void> save_group_state(GroupState& state, bool sync);
+
+inline group::Instant instant() { return {monotonic_ns(), now_ns()}; }
+
+}  // namespace penstock::api

@@ -1,0 +1,121 @@
+// The files of a group's state, one a topic: made from the checkpoint when they are missing.
+#include <unistd.h>
+
+#include <cstring>
+
+#include "api/feed.hpp"
+#include "api/group.hpp"
+#include "group/pattern.hpp"
+
+namespace penstock::api {
+namespace {
+
+std::string state_path(const Group& group, std::string_view topic) {
+  return group.state()->live.group_path(group.name()) + "/" + std::string(topic);
+}
+
+// Growing is rare, so the file is opened for it each time: ten thousand topics must not cost ten thousand descriptors.
+group::Allocate allocator(std::string path) {
+  return [path = std::move(path)](std::size_t offset, std::size_t bytes) {
+    auto fd = shm::open_file(path, true);
+    return fd && shm::allocate(fd->get(), offset, bytes);
+  };
+}
+
+}  // namespace
+
+storage::Blob checkpoint_blob(const State& state, std::string_view group, std::string_view topic) {
+  return {state.group_directory(group) + "/" + std::string(topic) + ".state",
+          {.magic = layout::kMagicCheckpoint, .bus_id = state.bus_id, .mode = shm::kFileMode, .most = 1ull << 32}};
+}
+
+Result<std::shared_ptr<GroupState>> GroupState::map(const std::shared_ptr<Group>& group, std::string_view topic,
+                                                    const Access& access) {
+  const std::string path = state_path(*group, topic);
+  auto fd = shm::open_file(path, access.writable);
+  if (!fd) return tl::unexpected(fd.error());
+  auto size = shm::size_of(*fd);
+  if (!size || *size < layout::kGroupTopicBytes) return refuse(Errc::incompatible, path);
+  auto mapping = shm::Mapping::of(*fd, access.writable, *size);
+  if (!mapping) return tl::unexpected(api::name(mapping.error(), path));
+  auto out = std::make_shared<GroupState>();
+  out->group_ = group;
+  out->topic_ = topic;
+  out->mapping_ = std::move(*mapping);
+  if (auto good =
+          shm::check(out->control()->header.preamble, layout::kMagicGroupTopic, group->state()->live.identity());
+      !good)
+    return tl::unexpected(api::name(good.error(), path));
+  group::Setup setup;
+  setup.member = access.member;
+  setup.pid = std::uint32_t(::getpid());
+  setup.options = &group->options();
+  setup.allocate = access.writable ? allocator(path) : group::Allocate{};
+  setup.marks = out->letters();
+  auto engine = group::GroupTopic::open({out->mapping_.data(), out->mapping_.size()}, std::move(setup));
+  if (!engine) return tl::unexpected(api::name(engine.error(), path));
+  out->engine_.emplace(std::move(*engine));
+  return out;
+}
+
+// Under the bus lock. The file gets its name when it is whole.
+Result<void> GroupState::create(const std::shared_ptr<Group>& group, std::string_view topic_name) {
+  const StatePtr& state = group->state();
+  auto topic = Topic::open_locked(state, topic_name, false);
+  if (!topic) return tl::unexpected(topic.error());
+  const std::string path = state_path(*group, topic_name);
+  const std::string temporary = state_path(*group, "." + std::string(topic_name));
+  ::unlink(temporary.c_str());
+  auto fd = shm::create_file(temporary, shm::kFileMode, layout::kCellsAt);
+  if (!fd) return tl::unexpected(api::name(fd.error(), path));
+  const auto give_up = [&](const Error& error) {
+    ::unlink(temporary.c_str());
+    return tl::unexpected(api::name(error, path));
+  };
+  const std::uint64_t entries = group::dedupe_entries_for(group->options().dedupe);
+  if (::ftruncate(fd->get(), off_t(group::file_bytes(entries))) != 0) return give_up(shm::from_errno(errno));
+  auto mapping = shm::Mapping::of(*fd, true, group::file_bytes(entries));
+  if (!mapping) return give_up(mapping.error());
+  const std::span<std::byte> bytes(mapping->data(), mapping->size());
+  const shm::Identity& identity = state->live.identity();
+  group::format(bytes, identity.bus_id, identity.boot_id, group->id(), (*topic)->header().topic_id, entries,
+                group->name(), topic_name);
+  // Events of a memory topic's earlier life are gone with it, and so is what was known of them.
+  auto saved = checkpoint_blob(*state, group->name(), topic_name).read();
+  if (saved && (*topic)->durable()) {
+    group::Setup setup;
+    setup.options = &group->options();
+    setup.marks = group->dlq() == topic_name;
+    setup.allocate = [&fd](std::size_t offset, std::size_t size) {
+      return bool(shm::allocate(fd->get(), offset, size));
+    };
+    auto engine = group::GroupTopic::open(bytes, std::move(setup));
+    if (!engine) return give_up(engine.error());
+    const Place end = (*topic)->end();
+    if (auto restored = engine->restore(*saved, {end.offset, end.position}, instant()); !restored)
+      return give_up(restored.error());
+  } else if (!saved && saved.error().code() != Errc::not_found) {
+    return give_up(saved.error());
+  }
+  if (::rename(temporary.c_str(), path.c_str()) != 0) return give_up(shm::from_errno(errno));
+  return {};
+}
+
+Result<std::shared_ptr<GroupState>> GroupState::open_locked(const std::shared_ptr<Group>& group, std::string_view topic,
+                                                            const Access& access) {
+  auto state = map(group, topic, access);
+  if (state || state.error().code() != Errc::not_found) return state;
+  if (auto made = create(group, topic); !made) return tl::unexpected(made.error());
+  return map(group, topic, access);
+}
+
+Result<std::shared_ptr<GroupState>> GroupState::open(const std::shared_ptr<Group>& group, std::string_view topic,
+                                                     const Access& access) {
+  auto state = map(group, topic, access);
+  if (state || state.error().code() != Errc::not_found) return state;
+  auto lock = BusLock::take(group->state()->directory);
+  if (!lock) return tl::unexpected(lock.error());
+  return open_locked(group, topic, access);
+}
+
+}  // namespace penstock::api

@@ -1,0 +1,356 @@
+// Looking at logs without touching them. Of a live bus everything is mapped read-only; of one that does not run, and of
+// single files, only the segments are read.
+#include <penstock/log.hpp>
+
+#include <algorithm>
+#include <cstring>
+
+#include "api/feed.hpp"
+#include "group/pattern.hpp"
+#include "storage/segment_reader.hpp"
+#include "storage/verify.hpp"
+
+namespace penstock {
+
+using api::Place;
+using api::refuse;
+using storage::Item;
+using storage::ItemKind;
+
+struct Log::Impl {
+  std::string topic;
+  std::string directory;             // of the topic; empty for a single file
+  std::string file;                  // the single file
+  std::shared_ptr<api::Topic> live;  // null: the bus does not run
+
+  Result<void> forward(const ScanOptions& options, const LogVisitor& visitor) const;
+  Result<void> backward(const ScanOptions& options, const LogVisitor& visitor) const;
+  Result<void> scan_file(const ScanOptions& options, const LogVisitor& visitor) const;
+  EventView view(const Item& item) const {
+    const storage::Record& record = item.record;
+    return EventView({topic, item.offset, std::int64_t(record.head.time), record.head.id_low, record.head.id_high,
+                      record.given_id(), record.attributes, record.payload, item.position});
+  }
+};
+
+namespace {
+
+bool before_end(const ScanOptions& options, Offset offset) { return !options.to_offset || offset < *options.to_offset; }
+
+Offset wanted_from(const StartAt& from, Offset first, Offset end) {
+  switch (from.kind()) {
+    case StartAt::Kind::offset:
+      return Offset(from.value());
+    case StartAt::Kind::end:
+      return end;
+    case StartAt::Kind::last:
+      return end > Offset(from.value()) ? std::max(first, end - Offset(from.value())) : first;
+    default:
+      return first;
+  }
+}
+
+// What one item of a scan means to the visitor; false ends the scan.
+struct Window {
+  const ScanOptions& options;
+  Offset from;                            // nothing before
+  std::optional<std::int64_t> from_time;  // nothing older
+  const LogVisitor& visitor;
+
+  bool event(const EventView& event) const {
+    if (!before_end(options, event.offset())) return false;
+    if (event.offset() < from) return true;
+    const std::int64_t time = event.time().time_since_epoch().count();
+    if (from_time && time < *from_time) return true;
+    if (options.to_time && time >= options.to_time->time_since_epoch().count()) return true;
+    return !visitor.event || visitor.event(event);
+  }
+  bool aborted(Offset first, std::uint64_t count) const {
+    if (count == 0 || first + count <= from) return true;
+    if (!before_end(options, first)) return false;
+    return !visitor.aborted || visitor.aborted(first, count);
+  }
+  bool damage(const Item& item, const std::string& file) const {
+    if (item.offset + item.count < from) return true;
+    if (!before_end(options, item.offset)) return false;
+    const Damage damage{file, item.file_begin, item.file_end, item.offset, item.offset + item.count, item.problem};
+    return !visitor.damage || visitor.damage(damage);
+  }
+};
+
+}  // namespace
+
+Log::Log(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Log::Log(Log&&) noexcept = default;
+Log& Log::operator=(Log&&) noexcept = default;
+Log::~Log() = default;
+
+Result<Log> Log::open(const std::string& bus_directory, const std::string& topic) {
+  if (!group::valid_name(topic)) return refuse(Errc::invalid_name, "topic " + topic);
+  auto state = api::look_at_bus(bus_directory);
+  if (!state) return tl::unexpected(state.error());
+  auto meta = api::read_topic_meta(**state, topic);
+  if (!meta) return tl::unexpected(meta.error());
+  auto impl = std::make_unique<Impl>();
+  impl->topic = topic;
+  impl->directory = (*state)->topic_directory(topic);
+  if ((*state)->live.header() != nullptr) {
+    auto live = api::Topic::look(*state, topic);
+    if (live)
+      impl->live = std::move(*live);
+    else if (live.error().code() != Errc::not_found)
+      return tl::unexpected(live.error());
+  }
+  return Log(std::move(impl));
+}
+
+Result<Log> Log::open_file(const std::string& path) {
+  auto reader = storage::SegmentReader::open(path, 1 << 16);
+  if (!reader) return tl::unexpected(api::name(reader.error(), path));
+  auto impl = std::make_unique<Impl>();
+  impl->file = path;
+  const char* text = reader->header().topic.text;
+  impl->topic.assign(text, ::strnlen(text, layout::kNameMax));
+  return Log(std::move(impl));
+}
+
+Result<void> Log::Impl::scan_file(const ScanOptions& options, const LogVisitor& visitor) const {
+  auto reader = storage::SegmentReader::open(file);
+  if (!reader) return tl::unexpected(api::name(reader.error(), file));
+  const bool by_time = options.from.kind() == StartAt::Kind::time;
+  Offset end = 0;
+  if (options.from.kind() == StartAt::Kind::last || options.from.kind() == StartAt::Kind::end) {
+    reader->seek_start();
+    for (;;) {
+      auto item = reader->next();
+      if (!item) return tl::unexpected(api::name(item.error(), file));
+      end = item->offset + (item->kind == ItemKind::event ? 1 : item->count);
+      if (item->kind == ItemKind::end) break;
+    }
+  }
+  const Window window{options, wanted_from(options.from, reader->header().first_offset, end),
+                      by_time ? std::optional(options.from.value()) : std::nullopt, visitor};
+  reader->seek_start();
+  for (;;) {
+    auto item = reader->next();
+    if (!item) return tl::unexpected(api::name(item.error(), file));
+    bool on = true;
+    if (item->kind == ItemKind::end) return {};
+    if (item->kind == ItemKind::event) on = window.event(view(*item));
+    if (item->kind == ItemKind::aborted) on = window.aborted(item->offset, item->count);
+    if (item->kind == ItemKind::damage) on = window.damage(*item, file);
+    if (!on) return {};
+  }
+}
+
+// Disk first, up to what is durable, then the ring. What the daemon writes and the producers overwrite meanwhile is on
+// disk by then: the scan goes back there and on.
+Result<void> Log::Impl::forward(const ScanOptions& options, const LogVisitor& visitor) const {
+  storage::LogReader reader(directory);
+  Place stop{~0ull, ~0ull};
+  const auto limit = [&] {
+    if (live) reader.set_limit(storage::Boundary{live->durable_end().position, live->durable_end().offset});
+  };
+  limit();
+  if (auto sought = reader.seek_start(); !sought) return tl::unexpected(api::name(sought.error(), directory));
+  const auto start = reader.place();
+  if (live) stop = live->end();
+  Place place = start ? Place{start->position, start->offset} : Place{};
+  if (live && (!start || !live->durable()))
+    place = live->durable() ? Place{live->ring().base_position, live->ring().base_offset} : live->oldest();
+  const bool by_time = options.from.kind() == StartAt::Kind::time;
+  Offset end = stop.offset;
+  if (!live && (options.from.kind() == StartAt::Kind::last || options.from.kind() == StartAt::Kind::end))
+    end = api::end_on_disk(directory);
+  const Window window{options, wanted_from(options.from, place.offset, end),
+                      by_time ? std::optional(options.from.value()) : std::nullopt, visitor};
+  if (start && !by_time && window.from > start->offset) {
+    if (auto sought = reader.seek_offset(window.from); !sought)
+      return tl::unexpected(api::name(sought.error(), directory));
+    if (const auto at = reader.place()) place = {at->position, at->offset};
+  } else if (start && by_time) {
+    if (auto sought = reader.seek_time(std::uint64_t(options.from.value())); !sought)
+      return tl::unexpected(api::name(sought.error(), directory));
+    if (const auto at = reader.place()) place = {at->position, at->offset};
+  }
+  bool on_disk = start.has_value();
+  std::vector<std::byte> copy;
+  for (;;) {
+    if (place.offset >= stop.offset) return {};
+    if (on_disk) {
+      auto item = reader.next();
+      if (!item) return tl::unexpected(api::name(item.error(), directory));
+      bool on = true;
+      if (item->kind == ItemKind::event) on = window.event(view(*item));
+      if (item->kind == ItemKind::aborted) on = window.aborted(item->offset, item->count);
+      if (item->kind == ItemKind::damage) on = window.damage(*item, reader.file());
+      if (!on) return {};
+      if (item->kind != ItemKind::end) {
+        place = {item->next.position, item->next.offset};
+        continue;
+      }
+      if (!live) return {};
+      place.offset = std::max(place.offset, item->offset);
+      place.position = std::max(place.position, item->position);
+      const log::Ring& ring = live->ring();
+      if (place.position < ring.base_position || place.offset < ring.base_offset)
+        place = {ring.base_position, ring.base_offset};
+      on_disk = false;
+      continue;
+    }
+    const log::Ring& ring = live->ring();
+    const auto lost = [&]() -> Result<void> {
+      if (!live->durable()) {
+        place = live->oldest();
+        return {};
+      }
+      limit();
+      on_disk = true;
+      return reader.seek(place.position, place.offset);
+    };
+    log::Found found = log::event_at(ring, place.position, place.offset, *live);
+    if (found.kind == log::Found::Kind::event) {
+      const log::Record& record = found.record;
+      copy.resize(record.attributes.size() + record.payload.size());
+      if (!copy.empty()) std::memcpy(copy.data(), record.attributes.data(), copy.size());
+    }
+    if (!ring.intact(place.position)) {
+      if (auto back = lost(); !back) return tl::unexpected(api::name(back.error(), directory));
+      continue;
+    }
+    if (found.kind == log::Found::Kind::nothing || found.kind == log::Found::Kind::waiting) return {};
+    bool on = true;
+    if (found.kind == log::Found::Kind::skipped) on = window.aborted(place.offset, found.skipped);
+    if (found.kind == log::Found::Kind::event) {
+      const log::Record& record = found.record;
+      const Bytes bytes(copy);
+      on = window.event(EventView({topic, record.offset, record.time_ns, record.id_low, record.id_high,
+                                   (record.flags & layout::kFlagGivenId) != 0, bytes.first(record.attributes.size()),
+                                   bytes.subspan(record.attributes.size()), record.position}));
+    }
+    if (!on) return {};
+    place = {found.next_position, found.next_offset};
+  }
+}
+
+// Backwards in stretches: each is read forwards and told from its end.
+Result<void> Log::Impl::backward(const ScanOptions& options, const LogVisitor& visitor) const {
+  constexpr Offset kStretch = 4096;
+  struct Told {
+    std::optional<Event> event;
+    Offset first = 0;
+    std::uint64_t count = 0;
+    std::optional<Damage> damage;
+  };
+  Offset first = 0, end = 0;
+  ScanOptions forwards = options;
+  forwards.reverse = false;
+  bool any = false;
+  const auto note = [&](Offset from, std::uint64_t count) {
+    if (!any) first = from;
+    any = true;
+    end = std::max(end, from + count);
+    return true;
+  };
+  if (options.from.kind() == StartAt::Kind::time || options.to_time || !file.empty() || !live) {
+    const LogVisitor ends{
+        [&](const EventView& event) { return note(event.offset(), 1); },
+        [&](Offset from, std::uint64_t count) { return note(from, count); },
+        [&](const Damage& damage) { return note(damage.first_offset, damage.end_offset - damage.first_offset); }};
+    auto done = file.empty() ? forward(forwards, ends) : scan_file(forwards, ends);
+    if (!done) return done;
+  } else {
+    auto oldest = api::Feed(live, false).first();
+    if (!oldest) return tl::unexpected(oldest.error());
+    end = live->end().offset;
+    first = std::max(oldest->offset, wanted_from(options.from, oldest->offset, end));
+    if (options.to_offset) end = std::min(end, *options.to_offset);
+  }
+  while (end > first) {
+    const Offset begin = end - first > kStretch ? end - kStretch : first;
+    std::vector<Told> stretch;
+    ScanOptions part = options;
+    part.from = StartAt::offset(begin);
+    part.to_offset = end;
+    part.reverse = false;
+    const LogVisitor gather{[&](const EventView& event) {
+                              if (options.from.kind() == StartAt::Kind::time &&
+                                  event.time().time_since_epoch().count() < options.from.value())
+                                return true;
+                              stretch.push_back({.event = Event(event)});
+                              return true;
+                            },
+                            [&](Offset from, std::uint64_t count) {
+                              stretch.push_back({.event = {}, .first = from, .count = count});
+                              return true;
+                            },
+                            [&](const Damage& damage) {
+                              stretch.push_back({.event = {}, .damage = damage});
+                              return true;
+                            }};
+    auto done = file.empty() ? forward(part, gather) : scan_file(part, gather);
+    if (!done) return done;
+    for (auto told = stretch.rbegin(); told != stretch.rend(); ++told) {
+      bool on = true;
+      if (told->event)
+        on = !visitor.event || visitor.event(told->event->view());
+      else if (told->damage)
+        on = !visitor.damage || visitor.damage(*told->damage);
+      else
+        on = !visitor.aborted || visitor.aborted(told->first, told->count);
+      if (!on) return {};
+    }
+    end = begin;
+  }
+  return {};
+}
+
+Result<void> Log::scan(const ScanOptions& options, const LogVisitor& visitor) const {
+  if (options.reverse) return impl_->backward(options, visitor);
+  return impl_->file.empty() ? impl_->forward(options, visitor) : impl_->scan_file(options, visitor);
+}
+
+Offset Log::end() const {
+  if (impl_->live) return impl_->live->end().offset;
+  if (impl_->file.empty()) return api::end_on_disk(impl_->directory);
+  Offset end = 0;
+  static_cast<void>(impl_->scan_file({}, {[&end](const EventView& event) {
+                                            end = event.offset() + 1;
+                                            return true;
+                                          },
+                                          {},
+                                          {}}));
+  return end;
+}
+
+Result<std::vector<FileReport>> Log::verify() const {
+  if (!impl_->file.empty()) {
+    auto report = storage::verify_segment(impl_->file);
+    if (!report) return tl::unexpected(api::name(report.error(), impl_->file));
+    return std::vector<FileReport>{*report};
+  }
+  std::optional<storage::Boundary> limit;
+  if (impl_->live) limit = storage::Boundary{impl_->live->durable_end().position, impl_->live->durable_end().offset};
+  auto reports = storage::verify_directory(impl_->directory, limit);
+  if (!reports) return tl::unexpected(api::name(reports.error(), impl_->directory));
+  return reports;
+}
+
+namespace api {
+
+Offset end_on_disk(const std::string& directory) {
+  storage::LogReader reader(directory);
+  if (!reader.segments().empty() || reader.seek_start()) {
+    const auto& firsts = reader.segments().first_offsets();
+    if (firsts.empty() || !reader.seek_offset(firsts.back())) return 0;
+    for (;;) {
+      auto item = reader.next();
+      if (!item) return 0;
+      if (item->kind == ItemKind::end) return item->offset;
+    }
+  }
+  return 0;
+}
+
+}  // namespace api
+}  // namespace penstock

@@ -1,0 +1,159 @@
+#include "api/member.hpp"
+
+#include "log/attributes.hpp"
+
+namespace penstock::api {
+namespace {
+
+constexpr std::int64_t kSweepEvery = 25'000'000;  // a dead member's leases are back within this and a little
+constexpr std::int64_t kParkFor = 5'000'000;      // a copy of an event that is in flight is asked for again
+constexpr std::int64_t kCappedFor = 2'000'000;    // too many leases: settlements of others are looked for
+
+}  // namespace
+
+bool MemberTopic::should_sweep(std::int64_t now) const {
+  return now - swept_ >= kSweepEvery &&
+         (state_->control()->in_flight.load(std::memory_order_relaxed) != 0 || swept_ == 0);
+}
+
+void MemberTopic::sweep() {
+  const shm::Handles& handles = state_->group().state()->live.handles();
+  const group::Instant at = instant();
+  const group::Sweep swept = state_->engine().sweep(
+      at, [&handles](std::uint32_t slot, std::uint32_t incarnation) { return handles.dead(slot, incarnation); });
+  swept_ = at.now;
+  if (swept.expired + swept.crashed + swept.freed != 0) state_->ring();
+}
+
+// False: nothing can be taken yet.
+Result<bool> MemberTopic::begin() {
+  if (state_->engine().started()) return true;
+  if (state_->letters()) return false;  // letters are given back, never taken from the cursor
+  auto first = feed_.first();
+  if (!first) return tl::unexpected(first.error());
+  state_->engine().start({first->offset, first->position});
+  return true;
+}
+
+// A lease was taken: is this an event to be processed, now?
+Result<std::optional<MemberTopic::Work>> MemberTopic::deliver(group::Lease lease, const Feed::Next& found) {
+  group::GroupTopic& engine = state_->engine();
+  const group::Instant at = instant();
+  const layout::GroupOptions& options = state_->group().options();
+  const bool redriven = state_->letters();
+  const EventView view(found.event);
+  if (!found.event.attributes.empty() && !redriven) {
+    if (const auto due = log::find_time(found.event.attributes, layout::Attribute::deliver_at); due && *due > at.wall) {
+      if (auto parked = engine.park(lease, at.now + (*due - at.wall)); !parked) return tl::unexpected(parked.error());
+      return std::nullopt;
+    }
+    if (const auto end = log::find_time(found.event.attributes, layout::Attribute::expires_at); end && *end < at.wall) {
+      auto settled = options.expired == layout::Expired::skip
+                         ? engine.settle_overdue(lease)
+                         : engine.reject(lease, at, {"expired", "its time to live was over"}, layout::Failure::overdue);
+      if (!settled) return tl::unexpected(settled.error());
+      return std::nullopt;
+    }
+  }
+  if (found.event.given_id && options.dedupe != 0 && !redriven) {
+    auto admitted = engine.admit(lease, at);
+    if (!admitted) {
+      static_cast<void>(engine.release(lease, at));
+      return tl::unexpected(name(admitted.error(), "the dedupe window of group " + state_->group().name()));
+    }
+    if (*admitted != group::Admit::admitted) {
+      auto settled =
+          *admitted == group::Admit::duplicate ? engine.settle_duplicate(lease) : engine.park(lease, at.now + kParkFor);
+      if (!settled && settled.error().code() != Errc::stale_lease) return tl::unexpected(settled.error());
+      return std::nullopt;
+    }
+  }
+  return Work{lease, found.event};
+}
+
+Result<std::optional<MemberTopic::Work>> MemberTopic::redeliver(const group::Lease& lease) {
+  auto found = feed_.at({lease.position, lease.offset});
+  if (!found) {
+    static_cast<void>(state_->engine().release(lease, instant()));
+    return tl::unexpected(found.error());
+  }
+  if (found->kind != Feed::Kind::event || found->event.offset != lease.offset) {
+    // The event is gone: overwritten in a memory topic, damaged or removed on disk. It cannot be processed; the group
+    // is not held up by it, and its letter says so.
+    static_cast<void>(state_->engine().reject(lease, instant(), {"lost", "the event can no longer be read"}));
+    return std::nullopt;
+  }
+  return deliver(lease, *found);
+}
+
+Result<std::optional<MemberTopic::Work>> MemberTopic::take_fresh(bool durable_only, std::int64_t& until) {
+  group::GroupTopic& engine = state_->engine();
+  for (;;) {
+    const layout::CursorFields seen = engine.cursor();
+    if (state_->group().options().ordering == layout::Ordering::strict && engine.committed().offset != seen.offset)
+      return std::nullopt;
+    auto found = feed_.at({seen.position, seen.offset});
+    if (!found) return tl::unexpected(found.error());
+    missed_ += found->missed;
+    if (found->kind != Feed::Kind::event) {
+      // The owner of an open claim may die without a sound.
+      if (found->kind == Feed::Kind::waiting) until = std::min(until, monotonic_ns() + 5'000'000);
+      if (found->place.offset == seen.offset && found->place.position == seen.position) return std::nullopt;
+      engine.skip(seen, {found->place.offset, found->place.position}, group::GroupTopic::Skip::gap);
+      continue;
+    }
+    if (durable_only && feed_.topic().durable_end().offset <= found->event.offset) return std::nullopt;
+    const group::Fresh fresh{found->event.offset,
+                             found->event.position,
+                             found->next.offset,
+                             found->next.position,
+                             {found->event.id_low, found->event.id_high}};
+    auto taken = engine.take_fresh(seen, fresh, instant());
+    if (!taken) return tl::unexpected(name(taken.error(), "group " + state_->group().name()));
+    switch (taken->outcome) {
+      case group::Outcome::lease: {
+        auto work = deliver(taken->lease, *found);
+        if (!work || *work) return work;
+        continue;
+      }
+      case group::Outcome::moved:
+        continue;
+      case group::Outcome::capped:
+        until = std::min(until, monotonic_ns() + kCappedFor);
+        return std::nullopt;
+      case group::Outcome::nothing:
+        return std::nullopt;
+    }
+  }
+}
+
+Result<std::optional<MemberTopic::Work>> MemberTopic::take(bool durable_only, std::int64_t& until) {
+  group::GroupTopic& engine = state_->engine();
+  if (state_->group().options().paused != 0) return std::nullopt;
+  std::int64_t now = monotonic_ns();
+  if (should_sweep(now)) sweep();
+  while (engine.next_due() <= now) {
+    auto taken = engine.take_due(instant());
+    if (!taken) return tl::unexpected(taken.error());
+    if (taken->outcome == group::Outcome::capped) until = std::min(until, now + kCappedFor);
+    if (taken->outcome != group::Outcome::lease) break;
+    auto work = redeliver(taken->lease);
+    if (!work || *work) return work;
+    now = monotonic_ns();
+  }
+  auto begun = begin();
+  if (!begun) return tl::unexpected(begun.error());
+  if (*begun && !state_->letters()) {
+    auto fresh = take_fresh(durable_only, until);
+    if (!fresh || *fresh) return fresh;
+  }
+  const std::int64_t due = engine.next_due();
+  if (due > now)
+    until = std::min(until, due);
+  else
+    until = std::min(until, now + kCappedFor);
+  if (state_->control()->in_flight.load(std::memory_order_relaxed) != 0) until = std::min(until, now + kSweepEvery);
+  return std::nullopt;
+}
+
+}  // namespace penstock::api

@@ -1,0 +1,45 @@
+// One topic of a group, as a member works on it: the engine and the feed, and how an event becomes a delivery.
+#pragma once
+
+#include <optional>
+
+#include "api/feed.hpp"
+#include "api/group.hpp"
+
+namespace penstock::api {
+
+class MemberTopic {
+ public:
+  MemberTopic(std::shared_ptr<GroupState> state, Feed feed) : state_(std::move(state)), feed_(std::move(feed)) {}
+
+  struct Work {
+    group::Lease lease;
+    EventView::Raw event;  // valid until this topic is used again
+  };
+  // A lease of the next event for this member: a due retry, or a fresh one. Nothing: there is none now, and `until`
+  // says when to look again at the latest (monotonic nanoseconds).
+  Result<std::optional<Work>> take(bool durable_only, std::int64_t& until);
+
+  // Leases that ran out and leases of the dead come back. Returns what is left to wait for.
+  void sweep();
+  bool should_sweep(std::int64_t now) const;
+
+  GroupState& state() { return *state_; }
+  const std::shared_ptr<GroupState>& shared_state() const { return state_; }
+  const GroupState& state() const { return *state_; }
+  Feed& feed() { return feed_; }
+  std::uint64_t missed() const { return missed_; }
+
+ private:
+  Result<bool> begin();
+  Result<std::optional<Work>> take_fresh(bool durable_only, std::int64_t& until);
+  Result<std::optional<Work>> deliver(group::Lease lease, const Feed::Next& found);
+  Result<std::optional<Work>> redeliver(const group::Lease& lease);
+
+  std::shared_ptr<GroupState> state_;
+  Feed feed_;
+  std::int64_t swept_ = 0;
+  std::uint64_t missed_ = 0;
+};
+
+}  // namespace penstock::api

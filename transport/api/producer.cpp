@@ -1,0 +1,389 @@
+// Producers: claim, fill in, commit and wake. The quick way through publish() makes no system call and allocates
+// nothing.
+#include <penstock/bus.hpp>
+#include <penstock/producer.hpp>
+#include <thread>
+
+#include "api/topic.hpp"
+#include "log/attributes.hpp"
+#include "log/checksum.hpp"
+
+namespace penstock {
+
+using api::refuse;
+using layout::Attribute;
+
+struct Producer::Impl {
+  std::shared_ptr<api::Topic> topic;
+  shm::Handle handle;
+  ProducerOptions options;
+  log::Publisher publisher;
+  std::uint64_t number;          // this producer's half of generated ids
+  std::uint64_t sequence = 0;    // the other half
+  std::vector<log::Stamp> last;  // of the last publish or batch
+
+  Impl(std::shared_ptr<api::Topic> opened, shm::Handle acquired, const ProducerOptions& chosen)
+      : topic(std::move(opened)),
+        handle(std::move(acquired)),
+        options(chosen),
+        publisher(topic->writable(), topic->ring(), handle.page(), handle.slot(), handle.incarnation(), *topic),
+        number(layout::tag_for(topic->header().nonce, topic->state()->live.header()->producer_sequence.fetch_add(1))) {}
+  ~Impl() {
+    if (handle.in_child() || topic->header().options.single_producer == 0) return;
+    std::uint64_t mine = owner_word();
+    topic->writable()->single_owner.compare_exchange_strong(mine, 0);
+  }
+
+  std::uint64_t owner_word() const { return handle.slot() | std::uint64_t(handle.incarnation()) << 16 | 1ull << 63; }
+  std::int64_t now() const { return options.precise_clock ? api::now_ns() : api::coarse_now_ns(); }
+
+  Result<void> usable() const;
+  Result<std::size_t> attributes(std::size_t payload, const PublishOptions& given) const;
+  void write_attributes(std::byte* at, const PublishOptions& given, std::int64_t now) const;
+  log::Stamp stamp(std::size_t payload, std::size_t attribute_bytes, const PublishOptions& given, std::int64_t now);
+  Result<log::OpenClaim> claim(std::uint64_t lines, std::uint32_t count);
+  Result<void> make_way(log::ClaimFault fault, std::int64_t& deadline, std::int64_t& daemonless);
+  void commit(const log::OpenClaim& claim);
+  void wake() {
+    shm::Mask& mask = topic->mask();
+    if (mask.load(std::memory_order_seq_cst) != 0) shm::ring_all(topic->state()->live.wake(), mask);
+  }
+};
+
+Result<void> Producer::Impl::usable() const {
+  if (handle.in_child()) return tl::unexpected(Error(Errc::forked));
+  if (topic->deleted()) return refuse(Errc::deleted, "topic " + topic->name());
+  return {};
+}
+
+// Bytes of the attributes, padded; 0 when there are none.
+Result<std::size_t> Producer::Impl::attributes(std::size_t payload, const PublishOptions& given) const {
+  if (payload > topic->max_payload())
+    return refuse(Errc::too_large,
+                  "a payload of " + std::to_string(payload) + " bytes; topic " + topic->name() + " takes at most " +
+                      std::to_string(topic->max_payload()) + " bytes; send less, or create it with a larger ring.",
+                  std::uint32_t(topic->max_payload()));
+  std::size_t bytes = 0;
+  const auto add = [&bytes](std::size_t size) { bytes += log::attribute_bytes(size); };
+  if (!given.key.empty() || given.has_key) add(given.key.size());
+  if (!given.id.empty()) add(given.id.size());
+  for (const Header& header : given.headers) add(header.name.size() + 1 + header.value.size());
+  if (!given.content_type.empty()) add(given.content_type.size());
+  if (!given.schema.empty()) add(given.schema.size());
+  if (given.deliver_at) add(sizeof(std::int64_t));
+  if (given.ttl) add(sizeof(std::int64_t));
+  bytes = log::padded(bytes);
+  if (bytes > layout::kAttributesMax)
+    return refuse(Errc::too_large, "key, id and headers of " + std::to_string(bytes) +
+                                       " bytes; an event takes at most " + std::to_string(layout::kAttributesMax));
+  return bytes;
+}
+
+void Producer::Impl::write_attributes(std::byte* at, const PublishOptions& given, std::int64_t now) const {
+  log::AttributeWriter writer(at);
+  const auto put_time = [&writer](Attribute type, std::int64_t ns) {
+    writer.put(type, {reinterpret_cast<const char*>(&ns), sizeof ns});
+  };
+  if (!given.key.empty() || given.has_key) writer.put(Attribute::key, given.key);
+  if (!given.id.empty()) writer.put(Attribute::id_text, given.id);
+  for (const Header& header : given.headers) writer.put_header(header.name, header.value);
+  if (!given.content_type.empty()) writer.put(Attribute::content_type, given.content_type);
+  if (!given.schema.empty()) writer.put(Attribute::schema, given.schema);
+  if (given.deliver_at) put_time(Attribute::deliver_at, given.deliver_at->time_since_epoch().count());
+  if (given.ttl) put_time(Attribute::expires_at, now + given.ttl->count());
+  writer.finish();
+}
+
+log::Stamp Producer::Impl::stamp(std::size_t payload, std::size_t attribute_bytes, const PublishOptions& given,
+                                 std::int64_t now) {
+  log::Stamp out;
+  out.time_ns = now;
+  out.payload = std::uint32_t(payload);
+  out.attributes = std::uint32_t(attribute_bytes);
+  if (given.id.empty()) {
+    out.id_low = number;
+    out.id_high = sequence++;
+  } else {
+    const layout::Id128 id = log::hash128(given.id.data(), given.id.size());
+    out.id_low = id.low;
+    out.id_high = id.high;
+    out.flags |= layout::kFlagGivenId;
+  }
+  if (given.deliver_at || given.ttl) out.flags |= layout::kFlagTimed;
+  last.push_back(out);  // keeps its capacity: allocates only until the largest batch was seen
+  return out;
+}
+
+// Waits a little for what keeps the claim from being made, or says why it will not be made.
+Result<void> Producer::Impl::make_way(log::ClaimFault fault, std::int64_t& deadline, std::int64_t& daemonless) {
+  if (auto good = usable(); !good) return good;
+  if (fault == log::ClaimFault::exhausted) return api::raise_offset_bound(*topic);
+  const std::string title = "topic " + topic->name();
+  const layout::FullPolicy policy = topic->header().options.full;
+  if (!topic->durable() && api::make_room(*topic, publisher.wanted_end())) return {};
+  if (policy == layout::FullPolicy::fail) return refuse(Errc::full, title);
+  const std::int64_t now = api::monotonic_ns();
+  if (deadline == 0) deadline = now + options.block.count();
+  if (topic->durable()) {
+    if (const auto error = topic->control()->durable_error.load(std::memory_order_relaxed);
+        error != 0 && now > deadline)
+      return refuse(error == ENOSPC ? Errc::no_space : Errc::disk, title, std::uint32_t(error));
+    // A daemon that is being restarted is given a moment.
+    if (api::daemon_of(*topic->state()))
+      daemonless = 0;
+    else if (daemonless == 0)
+      daemonless = now;
+    else if (now - daemonless > std::min<std::int64_t>(options.block.count(), 2'000'000'000))
+      return refuse(Errc::no_daemon, title);
+  }
+  if (now > deadline) return refuse(Errc::full, title);
+  std::this_thread::sleep_for(std::chrono::microseconds(200));
+  return {};
+}
+
+Result<log::OpenClaim> Producer::Impl::claim(std::uint64_t lines, std::uint32_t count) {
+  std::int64_t deadline = 0, daemonless = 0;
+  for (;;) {
+    const log::OpenClaim claim = publisher.claim(lines, count);
+    if (claim.fault == log::ClaimFault::none) return claim;
+    if (auto way = make_way(claim.fault, deadline, daemonless); !way) return tl::unexpected(way.error());
+  }
+}
+
+// With a sleeper there, commit and wake are one system call, so that no death falls between them. A sleeper that came
+// between the look and the commit is seen by the look after it.
+void Producer::Impl::commit(const log::OpenClaim& claim) {
+  shm::Mask& mask = topic->mask();
+  if (mask.load(std::memory_order_relaxed) == 0) {
+    publisher.commit(claim);
+    wake();
+  } else {
+    shm::settle_and_ring(topic->state()->live.wake(), mask, publisher.commit_half(claim), layout::kCommitBit);
+  }
+}
+
+Producer::Producer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Producer::Producer(Producer&&) noexcept = default;
+Producer& Producer::operator=(Producer&&) noexcept = default;
+Producer::~Producer() = default;
+
+std::string_view Producer::topic() const { return impl_->topic->name(); }
+std::uint64_t Producer::max_payload() const { return impl_->topic->max_payload(); }
+
+EventId Producer::last_id(std::size_t back) const {
+  if (back >= impl_->last.size()) return {};
+  const log::Stamp& stamp = *(impl_->last.rbegin() + std::ptrdiff_t(back));
+  EventView::Raw raw;
+  raw.id_low = stamp.id_low;
+  raw.id_high = stamp.id_high;
+  raw.given_id = (stamp.flags & layout::kFlagGivenId) != 0;
+  return EventView(raw).id();
+}
+
+Result<Offset> Producer::publish(Bytes payload, const PublishOptions& options) {
+  Impl& me = *impl_;
+  if (auto good = me.usable(); !good) return tl::unexpected(good.error());
+  auto attributes = me.attributes(payload.size(), options);
+  if (!attributes) return tl::unexpected(attributes.error());
+  const std::int64_t now = me.now();
+  me.last.clear();
+  const log::Stamp stamp = me.stamp(payload.size(), *attributes, options, now);
+  const std::uint64_t bytes = layout::body_at(stamp.flags | me.publisher.checked_flag()) + *attributes + payload.size();
+  auto claim = me.claim(layout::lines_for(bytes), 1);
+  if (!claim) return tl::unexpected(claim.error());
+  std::byte* body = me.publisher.body(claim->position, stamp.flags);
+  if (*attributes != 0) me.write_attributes(body, options, now);
+  if (!payload.empty()) std::memcpy(body + *attributes, payload.data(), payload.size());
+  me.publisher.stamp(*claim, claim->position, claim->offset, stamp);
+  me.commit(*claim);
+  return claim->offset;
+}
+
+Result<Offset> Producer::publish_batch(std::span<const Message> messages) {
+  Impl& me = *impl_;
+  if (auto good = me.usable(); !good) return tl::unexpected(good.error());
+  if (messages.empty() || messages.size() > layout::kMaxBatch)
+    return refuse(Errc::invalid_argument, "a batch has 1 to " + std::to_string(layout::kMaxBatch) + " events");
+  std::uint64_t lines = 0;
+  const std::uint64_t head = layout::body_at(me.publisher.checked_flag());
+  for (const Message& message : messages) {
+    auto attributes = me.attributes(message.payload.size(), message.options);
+    if (!attributes) return tl::unexpected(attributes.error());
+    lines += layout::lines_for(head + *attributes + message.payload.size());
+  }
+  // One event may take a quarter of the ring and its header; many together a quarter.
+  if (messages.size() > 1 && lines > me.topic->ring().size() / 4)
+    return refuse(Errc::too_large, "a batch of " + std::to_string(lines * layout::kLine) + " bytes; topic " +
+                                       me.topic->name() + " takes at most " +
+                                       std::to_string(me.topic->ring().size() / 4 * layout::kLine) +
+                                       " at once; send smaller batches.");
+  auto claim = me.claim(lines, std::uint32_t(messages.size()));
+  if (!claim) return tl::unexpected(claim.error());
+  const std::int64_t now = me.now();
+  me.last.clear();
+  std::uint64_t position = claim->position, offset = claim->offset;
+  for (const Message& message : messages) {
+    const std::size_t attributes = *me.attributes(message.payload.size(), message.options);
+    const log::Stamp stamp = me.stamp(message.payload.size(), attributes, message.options, now);
+    std::byte* body = me.publisher.body(position, stamp.flags);
+    if (attributes != 0) me.write_attributes(body, message.options, now);
+    if (!message.payload.empty()) std::memcpy(body + attributes, message.payload.data(), message.payload.size());
+    me.publisher.stamp(*claim, position, offset, stamp);
+    position += layout::lines_for(head + attributes + message.payload.size());
+    ++offset;
+  }
+  me.commit(*claim);
+  return claim->offset;
+}
+
+Result<void> Producer::await_durable(Offset offset, std::chrono::nanoseconds timeout) {
+  Impl& me = *impl_;
+  if (auto good = me.usable(); !good) return good;
+  const std::string title = "topic " + me.topic->name();
+  if (!me.topic->durable()) return refuse(Errc::invalid_argument, title + " is kept in memory only");
+  const layout::TopicControl* control = me.topic->control();
+  const shm::Sleeper sleeper(me.topic->state()->live.wake(), me.handle.slot());
+  const std::int64_t deadline = api::monotonic_ns() + timeout.count();
+  for (;;) {
+    sleeper.listen(me.topic->mask());
+    const std::uint32_t seen = sleeper.read();
+    if (me.topic->durable_end().offset > offset) return {};
+    if (auto good = me.usable(); !good) return good;
+    if (const auto error = control->durable_error.load(std::memory_order_relaxed); error != 0)
+      return refuse(error == ENOSPC || error == EDQUOT ? Errc::no_space : Errc::disk, title, std::uint32_t(error));
+    const std::int64_t left = deadline - api::monotonic_ns();
+    if (left <= 0) {
+      if (!api::daemon_of(*me.topic->state())) return refuse(Errc::no_daemon, title);
+      return refuse(Errc::timed_out, title + ": offset " + std::to_string(offset) + " is not on disk yet");
+    }
+    sleeper.sleep(seen, std::min<std::int64_t>(left, 20'000'000));
+  }
+}
+
+Result<Claim> Producer::claim(std::size_t size, const PublishOptions& options) {
+  Impl& me = *impl_;
+  if (auto good = me.usable(); !good) return tl::unexpected(good.error());
+  auto attributes = me.attributes(size, options);
+  if (!attributes) return tl::unexpected(attributes.error());
+  const std::int64_t now = me.now();
+  me.last.clear();
+  const log::Stamp stamp = me.stamp(size, *attributes, options, now);
+  const std::uint64_t bytes = layout::body_at(stamp.flags | me.publisher.checked_flag()) + *attributes + size;
+  auto open = me.claim(layout::lines_for(bytes), 1);
+  if (!open) return tl::unexpected(open.error());
+  std::byte* body = me.publisher.body(open->position, stamp.flags);
+  if (*attributes != 0) me.write_attributes(body, options, now);
+  Claim out;
+  out.impl_ = &me;
+  out.payload_ = {body + *attributes, size};
+  out.open_ = {open->position, open->offset,  open->lines,      stamp.time_ns,
+               stamp.id_low,   stamp.id_high, stamp.attributes, stamp.flags};
+  return out;
+}
+
+Claim::Claim(Claim&& other) noexcept
+    : impl_(std::exchange(other.impl_, nullptr)), payload_(other.payload_), open_(other.open_) {}
+
+Claim& Claim::operator=(Claim&& other) noexcept {
+  if (this != &other) {
+    abort();
+    impl_ = std::exchange(other.impl_, nullptr);
+    payload_ = other.payload_;
+    open_ = other.open_;
+  }
+  return *this;
+}
+
+Claim::~Claim() { abort(); }
+
+struct Claim::Access {
+  static log::OpenClaim of(const Claim& claim, Producer::Impl& me) {
+    const auto* head = me.topic->ring().at(claim.open_.position);
+    return {log::ClaimFault::none,
+            claim.open_.position,
+            claim.open_.offset,
+            claim.open_.lines,
+            1,
+            const_cast<layout::RecordHeader*>(head)};
+  }
+};
+
+Result<Offset> Claim::commit() {
+  if (impl_ == nullptr) return tl::unexpected(Error(Errc::closed));
+  auto& me = *static_cast<Producer::Impl*>(std::exchange(impl_, nullptr));
+  if (me.handle.in_child()) return tl::unexpected(Error(Errc::forked));
+  const log::OpenClaim claim = Access::of(*this, me);
+  const log::Stamp stamp{open_.time_ns,    open_.id_low, open_.id_high, std::uint32_t(payload_.size()),
+                         open_.attributes, open_.flags};
+  me.publisher.stamp(claim, claim.position, claim.offset, stamp);
+  me.commit(claim);
+  return claim.offset;
+}
+
+void Claim::abort() {
+  if (impl_ == nullptr) return;
+  auto& me = *static_cast<Producer::Impl*>(std::exchange(impl_, nullptr));
+  if (me.handle.in_child()) return;
+  me.publisher.abort(Access::of(*this, me));
+  me.wake();
+}
+
+namespace {
+
+// A dead producer's slot may begin another life when nothing in the ring needs its intents: each names a place that was
+// passed, was never claimed, or has its header written.
+bool explained(const api::StatePtr& state, const shm::HandleCopy& former) {
+  auto topic = api::Topic::open_locked(state, former.target, false);
+  if (!topic || (*topic)->header().topic_id != former.topic_id) return true;
+  const log::Ring& ring = (*topic)->ring();
+  for (const auto& intent : former.intents) {
+    if (layout::shape_lines(intent.shape) == 0) continue;
+    const layout::TailFields start = layout::tail_of(intent.tail);
+    if (start.end < ring.control->reclaim.load(std::memory_order_acquire)) continue;
+    if (ring.tail().end <= start.end) continue;
+    if (ring.at(start.end)->tag.load(std::memory_order_acquire) != layout::tag_for(ring.nonce, start.offset))
+      return false;
+  }
+  return true;
+}
+
+Result<void> become_only_producer(api::Topic& topic, const shm::Handle& handle) {
+  layout::Word& owner = topic.writable()->single_owner;
+  std::uint64_t seen = owner.load();
+  if (seen != 0 &&
+      !topic.state()->live.handles().dead(std::uint32_t(seen & 0xffff), std::uint32_t(seen >> 16 & 0xfff))) {
+    const auto holder = topic.state()->live.handles().copy(std::uint32_t(seen & 0xffff));
+    const std::uint64_t pid = holder ? holder->pid : 0;
+    return refuse(
+        Errc::busy,
+        "topic " + topic.name() + " has its single producer in process " + std::to_string(pid) + "; end it first.",
+        std::uint32_t(pid));
+  }
+  owner.store(handle.slot() | std::uint64_t(handle.incarnation()) << 16 | 1ull << 63);
+  return {};
+}
+
+}  // namespace
+
+Result<Producer> Bus::producer(std::string_view topic, const ProducerOptions& options) {
+  auto opened = api::Topic::open(state_, topic, true);
+  if (!opened && opened.error().code() == Errc::not_found && options.create) {
+    if (auto made = api::create_topic(state_, topic, state_->settings.topic);
+        !made && made.error().code() != Errc::already_exists)
+      return tl::unexpected(made.error());
+    opened = api::Topic::open(state_, topic, true);
+  }
+  if (!opened) return tl::unexpected(opened.error());
+  // Under the bus lock, so that a daemon that stops sees every producer there is, or none comes until it is done.
+  auto lock = api::BusLock::take(state_->directory);
+  if (!lock) return tl::unexpected(lock.error());
+  auto handle =
+      state_->live.handles().acquire(layout::HandleKind::producer, (*opened)->header().topic_id, topic,
+                                     [this](const shm::HandleCopy& former) { return explained(state_, former); });
+  if (!handle) return tl::unexpected(api::name(handle.error(), "a producer of topic " + std::string(topic)));
+  if ((*opened)->header().options.single_producer != 0)
+    if (auto only = become_only_producer(**opened, *handle); !only) return tl::unexpected(only.error());
+  return Producer(std::make_unique<Producer::Impl>(std::move(*opened), std::move(*handle), options));
+}
+
+}  // namespace penstock

@@ -1,0 +1,191 @@
+// Readers without a group.
+#include <penstock/bus.hpp>
+#include <penstock/reader.hpp>
+
+#include "api/feed.hpp"
+#include "api/waiter.hpp"
+#include "group/pattern.hpp"
+
+namespace penstock {
+
+using api::Feed;
+using api::Place;
+using api::refuse;
+
+struct Reader::Impl {
+  struct Source {
+    Feed feed;
+    Place place;
+    shm::Handle pin;  // of memory topics that wait for their readers
+  };
+
+  api::StatePtr state;
+  shm::Handle handle;  // its slot says which doorbell is ours
+  std::vector<std::string> patterns;
+  ReaderOptions options;
+  api::Waiter waiter;
+  std::vector<std::unique_ptr<Source>> sources;
+  std::uint64_t epoch = 0;  // of the topics when they were last looked for
+  std::uint64_t missed = 0;
+  std::size_t turn = 0;  // where the next poll begins, so that no topic starves another
+
+  Impl(api::StatePtr opened, shm::Handle acquired, std::vector<std::string> wanted, const ReaderOptions& chosen)
+      : state(std::move(opened)),
+        handle(std::move(acquired)),
+        patterns(std::move(wanted)),
+        options(chosen),
+        waiter(shm::Sleeper(state->live.wake(), handle.slot()), chosen.wait) {}
+
+  bool wanted(const std::string& topic) const {
+    return std::any_of(patterns.begin(), patterns.end(),
+                       [&](const std::string& pattern) { return group::matches(pattern, topic); });
+  }
+  Result<void> find_topics(StartAt start);
+  Result<void> add(const std::string& topic, StartAt start);
+  Result<void> refresh() {
+    if (handle.in_child()) return tl::unexpected(Error(Errc::forked));
+    if (state->live.header()->topics_epoch.load(std::memory_order_seq_cst) == epoch) return {};
+    return find_topics(StartAt::beginning());
+  }
+};
+
+Result<void> Reader::Impl::add(const std::string& topic, StartAt start) {
+  auto opened = api::Topic::open(state, topic, false);
+  if (!opened) return tl::unexpected(opened.error());
+  const bool held = (*opened)->held_by_readers() && !options.lossy;
+  auto source = std::make_unique<Source>(Source{Feed(*opened, held), {}, {}});
+  if (held) {
+    auto pin = state->live.handles().acquire(layout::HandleKind::reader, (*opened)->header().topic_id, topic,
+                                             [](const shm::HandleCopy&) { return true; });
+    if (!pin) return tl::unexpected(api::name(pin.error(), "a reader of topic " + topic));
+    source->pin = std::move(*pin);
+    // The pin first, then a look at what was given up: whoever raises the limit announces it before he scans the pins.
+    source->pin.page()->pin.store((*opened)->ring().base_position, std::memory_order_seq_cst);
+  }
+  auto place = source->feed.start(start);
+  if (!place) return tl::unexpected(place.error());
+  source->place = *place;
+  if (held) {
+    for (;;) {
+      source->pin.page()->pin.store(source->place.position, std::memory_order_seq_cst);
+      if (source->place.position >= (*opened)->control()->reclaim.load(std::memory_order_seq_cst)) break;
+      source->place = (*opened)->oldest();
+    }
+  }
+  sources.push_back(std::move(source));
+  return {};
+}
+
+Result<void> Reader::Impl::find_topics(StartAt start) {
+  const std::uint64_t seen = state->live.header()->topics_epoch.load(std::memory_order_seq_cst);
+  std::erase_if(sources, [](const auto& source) { return source->feed.topic().deleted(); });
+  for (const std::string& topic : api::topic_names(*state)) {
+    if (!wanted(topic)) continue;
+    const bool known = std::any_of(sources.begin(), sources.end(),
+                                   [&](const auto& source) { return source->feed.topic().name() == topic; });
+    if (known) continue;
+    if (auto added = add(topic, start); !added) {
+      if (added.error().code() == Errc::not_found || added.error().code() == Errc::deleted) continue;
+      return added;
+    }
+  }
+  epoch = seen;
+  return {};
+}
+
+Reader::Reader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Reader::Reader(Reader&&) noexcept = default;
+Reader& Reader::operator=(Reader&&) noexcept = default;
+Reader::~Reader() = default;
+
+Result<std::size_t> Reader::poll_with(Call call, void* context, std::size_t most) {
+  Impl& me = *impl_;
+  if (auto good = me.refresh(); !good) return tl::unexpected(good.error());
+  std::size_t handled = 0;
+  const std::size_t count = me.sources.size();
+  for (std::size_t i = 0; i < count && handled < most; ++i) {
+    Impl::Source& source = *me.sources[(me.turn + i) % count];
+    while (handled < most) {
+      auto next = source.feed.at(source.place);
+      if (!next) {
+        if (next.error().code() == Errc::deleted) break;
+        return tl::unexpected(next.error());
+      }
+      me.missed += next->missed;
+      source.place = next->place;
+      if (next->kind != Feed::Kind::event) break;
+      source.place = next->next;
+      ++handled;
+      call(context, EventView(next->event));
+    }
+    if (source.pin) source.pin.page()->pin.store(source.place.position, std::memory_order_release);
+  }
+  if (count != 0) me.turn = (me.turn + 1) % count;
+  return handled;
+}
+
+Result<std::optional<Event>> Reader::next(std::chrono::nanoseconds timeout) {
+  std::optional<Event> out;
+  const std::int64_t deadline = api::monotonic_ns() + timeout.count();
+  for (;;) {
+    auto handled = poll([&out](const EventView& event) { out.emplace(event); }, 1);
+    if (!handled) return tl::unexpected(handled.error());
+    if (out) return out;
+    auto more = wait(std::chrono::nanoseconds(deadline - api::monotonic_ns()));
+    if (!more) return tl::unexpected(more.error());
+    if (!*more) return out;
+  }
+}
+
+Result<bool> Reader::wait(std::chrono::nanoseconds timeout) {
+  Impl& me = *impl_;
+  const auto listen = [&me](const shm::Sleeper& sleeper) {
+    sleeper.listen(me.state->live.mask(layout::kBusOrdinal));
+    for (const auto& source : me.sources) sleeper.listen(source->feed.topic().mask());
+  };
+  const auto look = [&me]() -> Result<api::Waiter::Look> {
+    if (auto good = me.refresh(); !good) return tl::unexpected(good.error());
+    api::Waiter::Look out;
+    for (const auto& source : me.sources) {
+      auto next = source->feed.at(source->place);
+      if (!next) {
+        if (next.error().code() == Errc::deleted) continue;
+        return tl::unexpected(next.error());
+      }
+      me.missed += next->missed;
+      source->place = next->place;
+      if (next->kind == Feed::Kind::event) out.ready = true;
+      // An open claim: its owner may die without a sound.
+      if (next->kind == Feed::Kind::waiting) out.until = std::min(out.until, api::monotonic_ns() + 5'000'000);
+    }
+    return out;
+  };
+  return me.waiter.wait(timeout, listen, look);
+}
+
+void Reader::interrupt() { impl_->waiter.interrupt(); }
+std::uint64_t Reader::missed() const { return impl_->missed; }
+
+std::vector<std::pair<std::string, Offset>> Reader::places() const {
+  std::vector<std::pair<std::string, Offset>> out;
+  for (const auto& source : impl_->sources) out.emplace_back(source->feed.topic().name(), source->place.offset);
+  return out;
+}
+
+Result<Reader> Bus::reader(std::string_view topic_or_pattern, StartAt start, const ReaderOptions& options) {
+  return reader(std::vector<std::string>{std::string(topic_or_pattern)}, start, options);
+}
+
+Result<Reader> Bus::reader(const std::vector<std::string>& patterns, StartAt start, const ReaderOptions& options) {
+  if (patterns.empty()) return refuse(Errc::invalid_argument, "a reader wants at least one topic or pattern");
+  for (const std::string& pattern : patterns)
+    if (!group::valid_pattern(pattern)) return refuse(Errc::invalid_name, "topic or pattern " + pattern);
+  auto handle = state_->live.handles().acquire(layout::HandleKind::reader, 0, patterns.front(),
+                                               [](const shm::HandleCopy&) { return true; });
+  if (!handle) return tl::unexpected(api::name(handle.error(), "a reader"));
+  auto impl = std::make_unique<Reader::Impl>(state_, std::move(*handle), patterns, options);
+  if (auto found = impl->find_topics(start); !found) return tl::unexpected(found.error());
+  return Reader(std::move(impl));
+}
+
+}  // namespace penstock

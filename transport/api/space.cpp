@@ -1,0 +1,94 @@
+// Room in a memory topic's ring: what its readers have read, its groups have settled, or, when it drops its oldest,
+// whatever is settled. Anybody who needs room may look for it; nobody owns the limit.
+#include <algorithm>
+
+#include "api/feed.hpp"
+#include "api/group.hpp"
+
+namespace penstock::api {
+namespace {
+
+using layout::kNoPosition;
+
+void raise(layout::Word& word, std::uint64_t value) {
+  std::uint64_t seen = word.load(std::memory_order_seq_cst);
+  while (seen < value && !word.compare_exchange_weak(seen, value, std::memory_order_seq_cst)) {
+  }
+}
+
+// The first line that a living reader of this topic still needs; values that cannot be hold nothing back.
+std::uint64_t lowest_pin(const Topic& topic, std::uint64_t end) {
+  std::uint64_t lowest = end;
+  const shm::Handles& handles = topic.state()->live.handles();
+  for (std::uint32_t slot = 0; slot < handles.slots(); ++slot) {
+    const auto handle = handles.copy(slot);
+    if (!handle || handle->kind != layout::HandleKind::reader || handle->topic_id != topic.header().topic_id) continue;
+    if (handle->pin == kNoPosition || handle->pin > end || handle->pin >= lowest) continue;
+    if (handles.alive(slot)) lowest = handle->pin;
+  }
+  return lowest;
+}
+
+// The first line that a group which wants this topic has not settled. Groups hold producers up whether or not a member
+// is there: their events would be lost.
+Result<std::uint64_t> lowest_group(const Topic& topic, std::uint64_t end) {
+  std::uint64_t lowest = end;
+  for (const std::string& name : group_names(*topic.state())) {
+    auto group = Group::open(topic.state(), name);
+    if (!group) {
+      if (group.error().code() == Errc::not_found) continue;
+      return tl::unexpected(group.error());
+    }
+    if (!(*group)->wants(topic.name())) continue;
+    auto state = GroupState::open(*group, topic.name(), {});
+    if (!state) return tl::unexpected(state.error());
+    if (!(*state)->engine().started()) {
+      const Place oldest = topic.oldest();
+      (*state)->engine().start({oldest.offset, oldest.position});
+    }
+    lowest = std::min(lowest, (*state)->engine().committed().position);
+  }
+  return lowest;
+}
+
+// How far claims are settled, looked at from `from` on until `enough`.
+Place settled_until(Topic& topic, Place from, std::uint64_t enough) {
+  while (from.position < enough) {
+    const log::Look look = log::look(topic.ring(), from.position, from.offset, topic);
+    if (look.kind == log::Look::Kind::nothing || look.kind == log::Look::Kind::waiting) break;
+    from = {from.position + look.lines, from.offset + look.count};
+  }
+  return from;
+}
+
+}  // namespace
+
+bool make_room(Topic& topic, std::uint64_t wanted_end) {
+  layout::TopicControl* control = topic.writable();
+  const log::Ring& ring = topic.ring();
+  const std::uint64_t before = control->limit.load(std::memory_order_seq_cst);
+  if (before >= wanted_end) return true;
+  // An eighth of a ring at once, so that looking costs little an event.
+  const std::uint64_t enough = wanted_end - ring.size() + ring.size() / 8;
+  const Place settled = settled_until(topic, topic.oldest(), std::min(enough, topic.end().position));
+  std::uint64_t target = settled.position;
+  const bool held = topic.held_by_readers();
+  if (held) {
+    auto groups = lowest_group(topic, target);
+    if (!groups) return false;
+    target = std::min(lowest_pin(topic, target), *groups);
+  }
+  // In two phases: who begins to read after `reclaim` is raised begins behind it; who began before is seen by the
+  // second look at the pins.
+  raise(control->reclaim, target);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (held) {
+    auto groups = lowest_group(topic, target);
+    if (!groups) return false;
+    target = std::min(lowest_pin(topic, target), *groups);
+  }
+  raise(control->limit, target + ring.size());
+  return control->limit.load(std::memory_order_seq_cst) > before;
+}
+
+}  // namespace penstock::api

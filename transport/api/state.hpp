@@ -1,0 +1,64 @@
+// What all handles of one opened bus share: its directory, its identity, its live side. Made by bus_open.cpp; kept
+// alive by every handle. Threads may share it.
+#pragma once
+
+#include <memory>
+#include <penstock/bus.hpp>
+
+#include "api/error.hpp"
+#include "api/settings.hpp"
+#include "shm/live.hpp"
+
+namespace penstock {
+
+struct Bus::State {
+  std::string directory;
+  std::uint64_t bus_id = 0;
+  api::Settings settings;
+  shm::Live live;
+
+  std::string topic_directory(std::string_view topic) const { return directory + "/topics/" + std::string(topic); }
+  std::string group_directory(std::string_view group) const { return directory + "/groups/" + std::string(group); }
+  void announce_topics() const;  // a topic came or went: wakes who waits for one
+  void announce_groups() const;
+};
+
+namespace api {
+
+using State = Bus::State;
+using StatePtr = std::shared_ptr<Bus::State>;
+
+std::int64_t now_ns();         // realtime, nanoseconds since the epoch
+std::int64_t coarse_now_ns();  // the same, a few milliseconds old at most, cheaper
+std::int64_t monotonic_ns();
+
+std::uint64_t random64();
+
+// Held while topics, groups and the live side come and go. Freed with the object, and by death.
+class BusLock {
+ public:
+  static Result<BusLock> take(const std::string& directory);
+
+ private:
+  explicit BusLock(shm::Fd fd) : fd_(std::move(fd)) {}
+  shm::Fd fd_;
+};
+
+// The pid of the daemon that holds the bus; 0: a daemon whose pid is not known; nothing: none runs.
+std::optional<std::uint32_t> daemon_of(const State& state);
+
+// For looking only: makes and recovers nothing. Without a live side, live.header() is null.
+Result<StatePtr> look_at_bus(const std::string& directory);
+// Errc::busy names the process that has a handle, or the daemon.
+Result<void> nobody_uses(const State& state);
+Result<StatePtr> open_bus(const std::string& directory, bool create);
+Result<void> unload_bus(const std::string& directory);
+// Removes the live side when nobody uses it, saving nothing. Call under the bus lock.
+Result<void> remove_live(const std::string& directory);
+Result<void> remove_bus(const std::string& directory);
+
+std::vector<std::string> list_names(const std::string& directory);  // sorted, without dot-files
+std::uint64_t bytes_under(const std::string& directory);            // allocated bytes
+
+}  // namespace api
+}  // namespace penstock

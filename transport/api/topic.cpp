@@ -1,0 +1,343 @@
+#include "api/topic.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <bit>
+#include <cstring>
+#include <filesystem>
+
+#include "group/pattern.hpp"
+#include "io/file.hpp"
+#include "storage/blob.hpp"
+#include "storage/recover.hpp"
+
+namespace penstock::api {
+namespace {
+
+constexpr std::uint64_t kRingMin = 64ull << 10, kRingMax = 16ull << 30;
+
+// How far ahead of the claims the bound on disk is kept: a power cut leaves a hole of at most this many offsets.
+std::uint64_t bound_step(const layout::TopicOptions& options) {
+  return options.durability == layout::Durability::disk ? 1ull << 20 : 1ull << 32;
+}
+
+storage::Blob meta_blob(const State& state, std::string_view name) {
+  return {state.topic_directory(name) + "/topic.meta",
+          {.magic = layout::kMagicTopicMeta, .bus_id = state.bus_id, .mode = shm::kFileMode, .most = 1 << 16}};
+}
+
+Result<std::uint64_t> take_ordinal(const State& state) {
+  layout::LiveHeader* live = state.live.header();
+  for (std::uint64_t word = 0; word < layout::kMaxTopics / 64; ++word) {
+    const std::uint64_t taken = live->ordinals[word].load(std::memory_order_relaxed);
+    if (taken == ~0ull) continue;
+    const int bit = std::countr_one(taken);
+    live->ordinals[word].fetch_or(1ull << bit, std::memory_order_relaxed);
+    return word * 64 + std::uint64_t(bit);
+  }
+  return refuse(Errc::too_many, "a bus has at most " + std::to_string(layout::kMaxTopics - 1) + " topics",
+                layout::kMaxTopics);
+}
+
+// Makes the live file of a topic whose meta is on disk. Under the bus lock; killed anywhere, it is done again.
+Result<void> make_live(const State& state, std::string_view name) {
+  auto meta = read_topic_meta(state, name);
+  if (!meta) return tl::unexpected(meta.error());
+  auto recovered = storage::recover_topic(state.topic_directory(name), *meta, false,
+                                          {.durable = {}, .bus_id = state.bus_id, .mode = shm::kFileMode});
+  if (!recovered) return tl::unexpected(api::name(recovered.error(), "topic " + std::string(name)));
+  auto ordinal = take_ordinal(state);
+  if (!ordinal) return tl::unexpected(ordinal.error());
+  const std::uint64_t next = recovered->next_offset;
+  meta->offset_bound = next + bound_step(meta->options);
+  meta->clean = 0;
+  if (auto written = write_topic_meta(state, *meta, meta->options.durability == layout::Durability::disk); !written)
+    return tl::unexpected(written.error());
+  const std::uint64_t bytes = layout::kRingAt + meta->options.ring_bytes;
+  const std::string path = state.live.topic_path(std::string(name));
+  auto mapping = shm::create_mapped(path, bytes, bytes, [&](std::byte* at) {
+    auto* control = reinterpret_cast<layout::TopicControl*>(at);
+    layout::TopicHeader& header = control->header;
+    header.preamble = shm::preamble(layout::kMagicTopic, sizeof(layout::TopicHeader), state.live.identity());
+    header.topic_id = meta->topic_id;
+    header.nonce = random64();
+    header.ring_lines = meta->options.ring_bytes / layout::kLine;
+    header.base_position = recovered->next_position;
+    header.base_offset = next;
+    header.ordinal = *ordinal;
+    header.options = meta->options;
+    header.name = meta->name;
+    control->tail = pack(layout::TailFields{recovered->next_position, next, layout::kNoSlot});
+    control->limit.store(recovered->next_position + header.ring_lines);
+    control->reclaim.store(recovered->next_position);
+    control->offset_bound.store(meta->offset_bound);
+    control->durable = {recovered->next_position, next};
+    control->first_offset.store(recovered->first_offset);
+    control->first_position.store(recovered->first_position);
+  });
+  if (!mapping) return tl::unexpected(api::name(mapping.error(), "the ring of topic " + std::string(name)));
+  return {};
+}
+
+}  // namespace
+
+layout::TopicOptions to_layout(const TopicOptions& options) {
+  layout::TopicOptions out;
+  out.ring_bytes = std::bit_ceil(options.ring_bytes);
+  out.max_payload = options.max_payload;
+  out.retention_bytes = options.retention_bytes;
+  out.retention_ns = std::uint64_t(options.retention_time.count());
+  out.publish_dedupe = options.publish_dedupe;
+  out.durability = layout::Durability(options.durability);
+  out.full = layout::FullPolicy(options.full);
+  out.single_producer = options.single_producer ? 1 : 0;
+  out.compact = options.compact ? 1 : 0;
+  return out;
+}
+
+TopicOptions from_layout(const layout::TopicOptions& options) {
+  TopicOptions out;
+  out.durability = Durability(options.durability);
+  out.ring_bytes = options.ring_bytes;
+  out.full = Full(options.full);
+  out.single_producer = options.single_producer != 0;
+  out.max_payload = options.max_payload;
+  out.retention_bytes = options.retention_bytes;
+  out.retention_time = std::chrono::nanoseconds(options.retention_ns);
+  out.publish_dedupe = options.publish_dedupe;
+  out.compact = options.compact != 0;
+  return out;
+}
+
+Result<layout::TopicMeta> read_topic_meta(const State& state, std::string_view name) {
+  auto bytes = meta_blob(state, name).read();
+  if (!bytes) return tl::unexpected(api::name(bytes.error(), "topic " + std::string(name)));
+  layout::TopicMeta meta;
+  if (bytes->size() != sizeof meta) return refuse(Errc::corrupt, state.topic_directory(name) + "/topic.meta");
+  std::memcpy(&meta, bytes->data(), sizeof meta);
+  if (!std::has_single_bit(meta.options.ring_bytes) || meta.options.ring_bytes < kRingMin ||
+      meta.options.ring_bytes > kRingMax)
+    return refuse(Errc::corrupt, state.topic_directory(name) + "/topic.meta");
+  return meta;
+}
+
+Result<void> write_topic_meta(const State& state, const layout::TopicMeta& meta, bool sync) {
+  auto blob = meta_blob(state, meta.name.text);
+  const auto bytes = std::as_bytes(std::span(&meta, 1));
+  if (auto written = blob.write(bytes, sync); !written)
+    return tl::unexpected(api::name(written.error(), state.topic_directory(meta.name.text) + "/topic.meta"));
+  return {};
+}
+
+bool topic_exists(const State& state, std::string_view name) { return bool(meta_blob(state, name).read()); }
+
+std::vector<std::string> topic_names(const State& state) {
+  std::vector<std::string> out;
+  for (std::string& name : list_names(state.directory + "/topics"))
+    if (group::valid_name(name)) out.push_back(std::move(name));
+  return out;
+}
+
+Result<void> create_topic(const StatePtr& state, std::string_view name, const TopicOptions& options) {
+  const std::string title = "topic " + std::string(name);
+  if (!group::valid_name(name)) return refuse(Errc::invalid_name, title);
+  if (options.ring_bytes < kRingMin || options.ring_bytes > kRingMax)
+    return refuse(Errc::invalid_argument, title + ": a ring has 64KiB to 16GiB");
+  if (options.max_payload > std::min(std::bit_ceil(options.ring_bytes) / 4, layout::kPayloadMax))
+    return refuse(Errc::invalid_argument, title + ": max_payload is at most a quarter of the ring, and 1GiB");
+  if (options.full == Full::drop_oldest && options.durability == Durability::disk)
+    return refuse(Errc::invalid_argument, title + ": only memory topics can drop their oldest events");
+  if (options.publish_dedupe != 0 || options.compact)
+    return refuse(Errc::unsupported, title + ": publish_dedupe and compact");
+  auto lock = BusLock::take(state->directory);
+  if (!lock) return tl::unexpected(lock.error());
+  if (topic_exists(*state, name)) return refuse(Errc::already_exists, title);
+  if (auto made = shm::make_directory(state->topic_directory(name), shm::kDirectoryMode); !made)
+    return tl::unexpected(api::name(made.error(), title));
+  layout::TopicMeta meta{};
+  meta.topic_id = random64();
+  meta.options = to_layout(options);
+  meta.clean = 1;
+  std::memcpy(meta.name.text, name.data(), name.size());
+  if (auto written = write_topic_meta(*state, meta, true); !written) return tl::unexpected(written.error());
+  if (auto synced = io::sync_directory(state->directory + "/topics"); !synced) return tl::unexpected(synced.error());
+  if (auto live = make_live(*state, name); !live) {
+    std::error_code ignored;  // no space for the ring: no topic either
+    std::filesystem::remove_all(state->topic_directory(name), ignored);
+    return tl::unexpected(live.error());
+  }
+  state->announce_topics();
+  return {};
+}
+
+Result<void> delete_topic(const StatePtr& state, std::string_view name) {
+  auto lock = BusLock::take(state->directory);
+  if (!lock) return tl::unexpected(lock.error());
+  auto topic = Topic::open_locked(state, name, true);
+  if (!topic) return tl::unexpected(topic.error());
+  layout::TopicControl* control = (*topic)->writable();
+  control->deleted.store(1, std::memory_order_seq_cst);
+  shm::ring_all(state->live.wake(), (*topic)->mask());
+  const std::uint64_t ordinal = control->header.ordinal;
+  // The directory leaves its name in one step; what is left behind by a kill begins with a dot and is nobody's.
+  const std::string from = state->topic_directory(name);
+  const std::string to = state->directory + "/topics/.deleted-" + std::to_string(random64());
+  if (::rename(from.c_str(), to.c_str()) != 0) return tl::unexpected(api::name(io::error_of(errno), from));
+  ::unlink(state->live.topic_path(std::string(name)).c_str());
+  std::error_code ignored;
+  for (const std::string& group : list_names(state->live.path() + "/groups"))
+    std::filesystem::remove(state->live.group_path(group) + "/" + std::string(name), ignored);
+  for (const std::string& group : list_names(state->directory + "/groups"))
+    for (const char* copy : {".a", ".b"})
+      std::filesystem::remove(state->group_directory(group) + "/" + std::string(name) + ".state" + copy, ignored);
+  std::filesystem::remove_all(to, ignored);
+  state->live.header()->ordinals[ordinal / 64].fetch_and(~(1ull << (ordinal % 64)));
+  state->announce_topics();
+  return {};
+}
+
+Result<std::shared_ptr<Topic>> Topic::map(const StatePtr& state, std::string_view name, bool writable) {
+  const std::string path = state->live.topic_path(std::string(name));
+  auto fd = shm::open_file(path, writable);
+  if (!fd) return tl::unexpected(fd.error());
+  auto size = shm::size_of(*fd);
+  if (!size || *size < layout::kRingAt) return refuse(Errc::incompatible, path);
+  auto mapping = shm::Mapping::of(*fd, writable, *size);
+  if (!mapping) return tl::unexpected(api::name(mapping.error(), path));
+  const auto* control = mapping->as<layout::TopicControl>();
+  if (auto good = shm::check(control->header.preamble, layout::kMagicTopic, state->live.identity()); !good)
+    return refuse(Errc::incompatible, path + ": layout version " + std::to_string(control->header.preamble.version) +
+                                          ", this program reads " + std::to_string(layout::kLayoutVersion));
+  auto topic = std::make_shared<Topic>();
+  topic->state_ = state;
+  topic->name_ = name;
+  topic->ring_ = log::ring_of(control, *size);
+  topic->mapping_ = std::move(*mapping);
+  if (topic->ring_.control == nullptr) return refuse(Errc::corrupt, path);
+  return topic;
+}
+
+Result<std::shared_ptr<Topic>> Topic::open_locked(const StatePtr& state, std::string_view name, bool writable) {
+  auto topic = map(state, name, writable);
+  if (topic || topic.error().code() != Errc::not_found) return topic;
+  if (auto made = make_live(*state, name); !made) return tl::unexpected(made.error());
+  return map(state, name, writable);
+}
+
+Result<std::shared_ptr<Topic>> Topic::open(const StatePtr& state, std::string_view name, bool writable) {
+  if (!group::valid_name(name)) return refuse(Errc::invalid_name, "topic " + std::string(name));
+  auto topic = map(state, name, writable);
+  if (topic || topic.error().code() != Errc::not_found) return topic;
+  if (!topic_exists(*state, name)) {
+    auto meta = read_topic_meta(*state, name);  // says whether it is missing or cannot be read
+    return tl::unexpected(meta.error());
+  }
+  auto lock = BusLock::take(state->directory);
+  if (!lock) return tl::unexpected(lock.error());
+  return open_locked(state, name, writable);
+}
+
+std::uint64_t Topic::max_payload() const {
+  const layout::TopicOptions& options = header().options;
+  return options.max_payload != 0 ? options.max_payload : std::min(options.ring_bytes / 4, layout::kPayloadMax);
+}
+
+Place Topic::end() const {
+  const layout::TailFields tail = ring_.tail();
+  return {tail.end, tail.offset};
+}
+
+Place Topic::durable_end() const {
+  const layout::Pair durable = layout::load16_halves(&ring_.control->durable);
+  return {durable.low, durable.high};
+}
+
+// A position's offset stands in its record's tag; a record that is being overwritten gives nonsense, which the next
+// look at that place will not match.
+Place Topic::oldest() const {
+  for (;;) {
+    const std::uint64_t reclaim = std::max(ring_.control->reclaim.load(std::memory_order_acquire), ring_.base_position);
+    const Place tail = end();
+    if (reclaim >= tail.position) return tail;
+    if (reclaim == ring_.base_position) return {reclaim, ring_.base_offset};
+    const std::uint64_t tag = ring_.at(reclaim)->tag.load(std::memory_order_acquire);
+    const std::uint64_t offset = layout::offset_for(ring_.nonce, tag);
+    if (offset <= tail.offset) return {reclaim, offset};
+    // A claim whose header is not written yet stands there, and nothing older is left: its owner is waited for at the
+    // tail as well as here.
+    if (ring_.control->reclaim.load(std::memory_order_acquire) == reclaim) return tail;
+  }
+}
+
+bool Topic::dead(std::uint32_t slot, std::uint32_t incarnation) {
+  if (const auto known = dead_.find(slot); known != dead_.end() && known->second == incarnation) return true;
+  // A probe costs system calls: who lived a moment ago is taken to live.
+  const std::int64_t now = monotonic_ns();
+  if (asked_slot_ == slot && now - asked_ns_ < 200'000) return false;
+  if (state_->live.handles().dead(slot, incarnation)) {
+    dead_[slot] = incarnation;
+    return true;
+  }
+  asked_slot_ = slot;
+  asked_ns_ = now;
+  return false;
+}
+
+std::optional<std::array<Topic::IntentCopy, 2>> Topic::intents(std::uint32_t slot) {
+  const auto copy = state_->live.handles().copy(slot);
+  if (!copy || copy->topic_id != header().topic_id) return std::nullopt;
+  std::array<IntentCopy, 2> out;
+  for (int i = 0; i < 2; ++i) {
+    const auto& words = copy->intents[i];
+    out[i] = {layout::tail_of(words.tail), layout::shape_lines(words.shape), layout::shape_count(words.shape),
+              layout::shape_incarnation(words.shape)};
+  }
+  return out;
+}
+
+const layout::HandlePage* Topic::page(std::uint32_t slot) { return state_->live.handles().map(slot, pages_); }
+
+Result<void> raise_offset_bound(Topic& topic) {
+  const State& state = *topic.state();
+  auto lock = BusLock::take(state.directory);
+  if (!lock) return tl::unexpected(lock.error());
+  layout::TopicControl* control = topic.writable();
+  const std::uint64_t step = bound_step(control->header.options);
+  const std::uint64_t next = topic.end().offset;
+  if (control->offset_bound.load() > next + step / 2) return {};  // somebody else did
+  auto meta = read_topic_meta(state, topic.name());
+  if (!meta) return tl::unexpected(meta.error());
+  meta->clean = 0;
+  meta->offset_bound = next + step;
+  if (auto written = write_topic_meta(state, *meta, topic.durable()); !written) return tl::unexpected(written.error());
+  control->offset_bound.store(meta->offset_bound, std::memory_order_release);
+  return {};
+}
+
+bool has_producer(const Topic& topic) {
+  const shm::Handles& handles = topic.state()->live.handles();
+  for (std::uint32_t slot = 0; slot < handles.slots(); ++slot) {
+    const auto handle = handles.copy(slot);
+    if (handle && handle->kind == layout::HandleKind::producer && handle->topic_id == topic.header().topic_id &&
+        handles.alive(slot))
+      return true;
+  }
+  return false;
+}
+
+Result<void> settle_offset_bound(Topic& topic) {
+  const State& state = *topic.state();
+  layout::TopicControl* control = topic.writable();
+  auto meta = read_topic_meta(state, topic.name());
+  if (!meta) return tl::unexpected(meta.error());
+  const Place end = topic.end();
+  meta->clean = 1;
+  meta->next_offset = end.offset;
+  meta->next_position = end.position;
+  meta->offset_bound = end.offset;
+  control->offset_bound.store(end.offset, std::memory_order_seq_cst);
+  return write_topic_meta(state, *meta, topic.durable());
+}
+
+}  // namespace penstock::api

@@ -1,0 +1,96 @@
+// One topic as a handle sees it: its mapping, its ring, and who may be asked about the other handles. Each handle has
+// its own; one thread's.
+#pragma once
+
+#include <map>
+#include <unordered_map>
+
+#include "api/state.hpp"
+#include "layout/segment.hpp"
+#include "log/publisher.hpp"
+
+namespace penstock::api {
+
+struct Place {  // the next event a reader expects
+  std::uint64_t position = 0;
+  std::uint64_t offset = 0;
+  friend bool operator==(const Place&, const Place&) = default;
+};
+
+class Topic final : public log::Witness, public log::Neighbours {
+ public:
+  // Opens the topic, making its live file from what is on disk when it is missing. Errc::not_found.
+  static Result<std::shared_ptr<Topic>> open(const StatePtr& state, std::string_view name, bool writable);
+  // The same while the caller holds the bus lock.
+  static Result<std::shared_ptr<Topic>> open_locked(const StatePtr& state, std::string_view name, bool writable);
+
+  // Only what is there already, mapped read-only: makes nothing, locks nothing.
+  static Result<std::shared_ptr<Topic>> look(const StatePtr& state, std::string_view name) {
+    return map(state, name, false);
+  }
+
+  const std::string& name() const { return name_; }
+  const StatePtr& state() const { return state_; }
+  const log::Ring& ring() const { return ring_; }
+  const layout::TopicHeader& header() const { return ring_.control->header; }
+  const layout::TopicControl* control() const { return ring_.control; }
+  layout::TopicControl* writable() const { return mapping_.as<layout::TopicControl>(); }
+  shm::Mask& mask() const { return state_->live.mask(header().ordinal); }
+  bool durable() const { return header().options.durability == layout::Durability::disk; }
+  // Readers hold producers up: a memory topic whose policy is block.
+  bool held_by_readers() const { return !durable() && header().options.full == layout::FullPolicy::block; }
+  bool deleted() const { return ring_.control->deleted.load(std::memory_order_relaxed) != 0; }
+  std::uint64_t max_payload() const;
+  std::string directory() const { return state_->topic_directory(name_); }
+
+  Place end() const;          // where the next claim will be
+  Place durable_end() const;  // everything before is on disk
+  Place oldest() const;       // the oldest place in the ring that is surely intact; may be stale by the time it is used
+
+  // log::Witness
+  bool dead(std::uint32_t slot, std::uint32_t incarnation) override;
+  std::optional<std::array<IntentCopy, 2>> intents(std::uint32_t slot) override;
+  std::uint32_t slots() override { return state_->live.handles().slots(); }
+  // log::Neighbours
+  const layout::HandlePage* page(std::uint32_t slot) override;
+
+ private:
+  static Result<std::shared_ptr<Topic>> map(const StatePtr& state, std::string_view name, bool writable);
+
+  StatePtr state_;
+  std::string name_;
+  shm::Mapping mapping_;
+  log::Ring ring_;
+  std::unordered_map<std::uint32_t, std::uint32_t> dead_;  // slot: the incarnation that is proved dead
+  std::uint32_t asked_slot_ = layout::kNoSlot;             // who was alive when last asked
+  std::int64_t asked_ns_ = 0;
+  std::unordered_map<std::uint32_t, shm::Mapping> pages_;
+};
+
+// topic.meta on disk.
+Result<layout::TopicMeta> read_topic_meta(const State& state, std::string_view name);
+Result<void> write_topic_meta(const State& state, const layout::TopicMeta& meta, bool sync);
+bool topic_exists(const State& state, std::string_view name);
+std::vector<std::string> topic_names(const State& state);  // sorted
+
+Result<void> create_topic(const StatePtr& state, std::string_view name, const TopicOptions& options);
+Result<void> delete_topic(const StatePtr& state, std::string_view name);
+
+// The offset after the last event in a topic's segments; 0 when there are none.
+Offset end_on_disk(const std::string& directory);
+
+// Raises the bound of offsets that may be given, on disk first. Takes the bus lock.
+Result<void> raise_offset_bound(Topic& topic);
+// Writes down that nothing was given beyond the end; only while no producer lives. Call under the bus lock.
+Result<void> settle_offset_bound(Topic& topic);
+
+// Does a living handle publish to it?
+bool has_producer(const Topic& topic);
+
+// Raises a memory topic's limit as far as its readers, groups and open claims allow. True: there is more room now.
+bool make_room(Topic& topic, std::uint64_t wanted_end);
+
+layout::TopicOptions to_layout(const TopicOptions& options);
+TopicOptions from_layout(const layout::TopicOptions& options);
+
+}  // namespace penstock::api

@@ -1,0 +1,56 @@
+// Putting a bus's live side away: what it knows goes to disk, and then it goes.
+#include "api/group.hpp"
+
+namespace penstock::api {
+
+Result<void> save_group_state(GroupState& state, bool sync) {
+  std::vector<std::byte> bytes;
+  state.engine().snapshot(bytes, instant());
+  auto blob = checkpoint_blob(*state.group().state(), state.group().name(), state.topic());
+  if (auto written = blob.write(bytes, sync); !written)
+    return tl::unexpected(name(written.error(), "the checkpoint of group " + state.group().name()));
+  return {};
+}
+
+Result<void> save_everything(const StatePtr& state) {
+  for (const std::string& name : list_names(state->live.path() + "/topics")) {
+    auto topic = Topic::open_locked(state, name, true);
+    if (!topic) continue;
+    // Events that are not on disk are lost with the live side: their offsets are not given again.
+    const Place end = (*topic)->end();
+    if ((*topic)->durable() && (*topic)->durable_end().position < end.position)
+      return refuse(Errc::busy,
+                    "topic " + name + " has events that are not on disk yet; run penstockd once, it writes them.");
+    if (auto settled = settle_offset_bound(**topic); !settled) return settled;
+  }
+  for (const std::string& name : list_names(state->live.path() + "/groups")) {
+    auto group = Group::open(state, name);
+    if (!group) continue;
+    for (const std::string& topic : list_names(state->live.group_path(name))) {
+      if (topic == "@group") continue;
+      auto opened = GroupState::open_locked(*group, topic, {});
+      if (!opened) continue;
+      if (auto saved = save_group_state(**opened, true); !saved) return saved;
+    }
+  }
+  return {};
+}
+
+Result<void> unload_bus(const std::string& directory) {
+  auto state = look_at_bus(directory);
+  if (!state) return tl::unexpected(state.error());
+  if ((*state)->live.header() == nullptr) {
+    auto gone = remove_live(directory);  // a link that leads nowhere
+    if (!gone && gone.error().code() != Errc::not_found) return gone;
+    return refuse(Errc::not_found, directory + " has nothing in shared memory.");
+  }
+  auto opened = open_bus(directory, false);
+  if (!opened) return tl::unexpected(opened.error());
+  auto lock = BusLock::take(directory);
+  if (!lock) return tl::unexpected(lock.error());
+  if (auto free = nobody_uses(**opened); !free) return free;
+  if (auto saved = save_everything(*opened); !saved) return saved;
+  return remove_live(directory);
+}
+
+}  // namespace penstock::api

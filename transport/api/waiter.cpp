@@ -1,0 +1,44 @@
+#include "api/waiter.hpp"
+
+#include <sched.h>
+
+namespace penstock::api {
+namespace {
+
+constexpr std::int64_t kSpin = 20'000;  // before sleeping: less than what a wake-up costs
+
+}  // namespace
+
+Result<bool> Waiter::wait(std::chrono::nanoseconds timeout, const std::function<void(const shm::Sleeper&)>& listen,
+                          const std::function<Result<Look>()>& look) {
+  const std::int64_t begin = monotonic_ns();
+  const std::int64_t longest = INT64_MAX - begin;
+  const std::int64_t deadline = begin + std::min<std::int64_t>(std::max<std::int64_t>(timeout.count(), 0), longest);
+  std::int64_t spin_until = begin + kSpin;
+  bool listening = false;
+  for (;;) {
+    if (interrupted_.exchange(false)) return tl::unexpected(Error(Errc::interrupted));
+    std::uint32_t seen = 0;
+    const std::int64_t now = monotonic_ns();
+    if (how_ == Wait::sleep && now >= spin_until) {
+      listen(sleeper_);
+      seen = sleeper_.read();
+      listening = true;
+    }
+    auto found = look();
+    if (!found) return tl::unexpected(found.error());
+    if (found->ready) return true;
+    if (now >= deadline) return false;
+    if (!listening) {
+      if (how_ == Wait::yield) ::sched_yield();
+      continue;
+    }
+    if (interrupted_.load(std::memory_order_seq_cst)) continue;
+    const std::int64_t until = std::min(deadline, found->until);
+    if (until > now) sleeper_.sleep(seen, until - now);
+    listening = false;
+    spin_until = 0;
+  }
+}
+
+}  // namespace penstock::api

@@ -1,0 +1,39 @@
+// Waiting for any of many things with one doorbell: topics, groups, the bus itself.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <penstock/options.hpp>
+#include <vector>
+
+#include "api/state.hpp"
+
+namespace penstock::api {
+
+class Waiter {
+ public:
+  Waiter(shm::Sleeper sleeper, Wait how) : sleeper_(sleeper), how_(how) {}
+
+  // What a look found: something to do, nothing, or nothing until a moment (monotonic nanoseconds).
+  struct Look {
+    bool ready = false;
+    std::int64_t until = INT64_MAX;
+  };
+  // Looks until there is something, the timeout passed or interrupt() was called. `listen` registers the doorbell with
+  // everything that may bring news; it is called before each look that precedes a sleep.
+  Result<bool> wait(std::chrono::nanoseconds timeout, const std::function<void(const shm::Sleeper&)>& listen,
+                    const std::function<Result<Look>()>& look);
+
+  // From any thread, and from signal handlers.
+  void interrupt() {
+    interrupted_.store(true, std::memory_order_seq_cst);
+    sleeper_.ring();
+  }
+
+ private:
+  shm::Sleeper sleeper_;
+  Wait how_;
+  std::atomic<bool> interrupted_{false};
+};
+
+}  // namespace penstock::api

@@ -1,0 +1,172 @@
+// Settling leases. Each settlement is one compare-and-swap of the cell from exactly the lease's state; what is written
+// before it is harmless when it fails, and what comes after can be done by anybody. See PROTOCOL.md.
+#include <algorithm>
+
+#include "group/backoff.hpp"
+#include "group/group_topic.hpp"
+#include "group/inline.hpp"
+#include "group/marks.hpp"
+#include "group/notes.hpp"
+
+namespace penstock::group {
+
+using namespace layout;
+
+namespace {
+
+tl::unexpected<Error> stale() { return tl::unexpected(Error(Errc::stale_lease)); }
+
+// Only the same event's stamps are touched: another event's, in the same cell later, differ in their low bits.
+void stamp_failure(Cell& cell, std::uint32_t offset_low, std::int64_t wall) {
+  const std::uint64_t stamp = failure_stamp(wall, offset_low);
+  std::uint64_t never = failure_stamp(0, offset_low);
+  cell.first_failure.compare_exchange_strong(never, stamp);
+  std::uint64_t last = cell.last_failure.load();
+  while ((last & 0xfff) == offset_low && !cell.last_failure.compare_exchange_weak(last, stamp)) {
+  }
+}
+
+}  // namespace
+
+bool GroupTopic::holds(const Lease& lease) const {
+  return lease.cell < region_.cells() && state_of_cell(lease.state) == CellState::leased &&
+         load16_guess(&region_.cell(lease.cell).state) == lease.state;
+}
+
+// Frees the cell of a lease. In a view of letters the mark comes first: who dies in between leaves a marked letter that
+// is delivered once more, never an unmarked one that is given back a second time.
+Result<void> GroupTopic::settle_free(const Lease& lease) {
+  if (!holds(lease)) return stale();
+  if (setup_.marks) {
+    if (auto set = group::mark(region_, lease.offset); !set) return set;
+  }
+  if (!free_cell(lease.cell, lease.state)) return stale();
+  control().in_flight.fetch_sub(1);
+  return {};
+}
+
+Result<void> GroupTopic::ack(const Lease& lease, Instant at) {
+  if (!lease.admitted) {
+    const auto freed = settle_free(lease);
+    if (freed) count(control().acked);
+    return freed;
+  }
+  if (!holds(lease)) return stale();
+  const Pair acked = with_cell_state(lease.state, CellState::acked);
+  if (!cas16(&region_.cell(lease.cell).state, lease.state, acked)) return stale();
+  control().in_flight.fetch_sub(1);
+  count(control().acked);
+  finish_ack(lease.cell, acked, at);
+  return {};
+}
+
+// The event is settled; its id has to be remembered before the cell is free. Anybody may do this: everything in it is a
+// compare-and-swap from what was seen, and the cell's id stands still for as long as the cell is in this state.
+void GroupTopic::finish_ack(std::uint32_t index, const Pair& state, Instant at) {
+  CellView cell;
+  if (!view(index, cell) || cell.state != state) return;
+  remember(region_, index, cell.id, at);
+  if (setup_.marks && !group::mark(region_, cell.offset)) return;  // no room: tried again by the next sweep
+  announce(region_, index, 0);                                     // should we die here, the cell is found
+  free_cell(index, state);
+}
+
+// What every failure does. Nothing: the cell isn't in this state any more.
+std::optional<Fate> GroupTopic::fail(std::uint32_t index, const Pair& state, Failure why, std::int64_t due,
+                                     std::uint32_t max_attempts, Instant at) {
+  Cell& cell = region_.cell(index);
+  CellFields fields = cell_of(state.low);
+  fields.failed = std::min(fields.failed + 1, kFailedMost);
+  fields.failure = why;
+  const bool dead = fields.failed >= std::min(max_attempts, kFailedMost);
+  fields.state = dead ? CellState::dead : CellState::waiting;
+  stamp_failure(cell, fields.offset_low, at.wall);
+  if (!dead) announce(region_, index, std::uint64_t(due));
+  if (!cas16(&cell.state, state, {pack(fields), std::uint64_t(dead ? at.now : due)})) return std::nullopt;
+  control().in_flight.fetch_sub(1);
+  if (dead) {
+    control().dead_waiting.fetch_add(1);
+    return Fate::dead;
+  }
+  announce(region_, index, std::uint64_t(due));
+  return Fate::waiting;
+}
+
+std::optional<Fate> GroupTopic::expire(std::uint32_t index, const Pair& state, Instant at) {
+  const std::int64_t delay = backoff_delay(options(), cell_of(state.low).failed + 1, random());
+  return fail(index, state, Failure::expired, add_time(at.now, delay), options().max_attempts, at);
+}
+
+// Comes back without a failure.
+bool GroupTopic::put_back(std::uint32_t index, const Pair& state, Failure why, std::int64_t due) {
+  CellFields fields = cell_of(state.low);
+  fields.state = CellState::waiting;
+  fields.failure = why;
+  const Pair waiting{pack(fields), bound_of(std::uint64_t(due))};
+  announce(region_, index, waiting.high);
+  if (!cas16(&region_.cell(index).state, state, waiting)) return false;
+  announce(region_, index, waiting.high);
+  control().in_flight.fetch_sub(1);
+  return true;
+}
+
+Result<Fate> GroupTopic::nak(const Lease& lease, Instant at, const NoteText& text, std::optional<std::int64_t> delay,
+                             Failure why) {
+  if (!holds(lease)) return stale();
+  if (!text.error_class.empty() || !text.reason.empty()) write_note(region_, lease, setup_.pid, text);
+  if (!delay) delay = backoff_delay(options(), lease.attempt(), random());
+  const auto fate = fail(lease.cell, lease.state, why, add_time(at.now, *delay), options().max_attempts, at);
+  if (!fate) return stale();
+  return *fate;
+}
+
+Result<void> GroupTopic::reject(const Lease& lease, Instant at, const NoteText& text, Failure why) {
+  if (!holds(lease)) return stale();
+  if (!text.error_class.empty() || !text.reason.empty()) write_note(region_, lease, setup_.pid, text);
+  if (!fail(lease.cell, lease.state, why, at.now, 0, at)) return stale();
+  return {};
+}
+
+Result<void> GroupTopic::release(const Lease& lease, Instant at) {
+  if (!holds(lease)) return stale();
+  if (!put_back(lease.cell, lease.state, cell_of(lease.state.low).failure, at.now)) return stale();
+  return {};
+}
+
+Result<void> GroupTopic::park(const Lease& lease, std::int64_t due) {
+  if (!holds(lease) || !put_back(lease.cell, lease.state, Failure::parked, due)) return stale();
+  return {};
+}
+
+Result<void> GroupTopic::settle_duplicate(const Lease& lease) {
+  const auto freed = settle_free(lease);
+  if (freed) count(control().duplicates);
+  return freed;
+}
+
+Result<void> GroupTopic::settle_overdue(const Lease& lease) {
+  const auto freed = settle_free(lease);
+  if (freed) count(control().expired_skipped);
+  return freed;
+}
+
+Result<Lease> GroupTopic::extend(const Lease& lease, Instant at, std::int64_t duration) {
+  if (!holds(lease)) return stale();
+  Lease longer = lease;
+  longer.state.high = std::uint64_t(lease_end(at.now, duration));
+  announce(region_, lease.cell, longer.state.high);
+  if (!cas16(&region_.cell(lease.cell).state, lease.state, longer.state)) return stale();
+  announce(region_, lease.cell, longer.state.high);
+  return longer;
+}
+
+Result<Admit> GroupTopic::admit(Lease& lease, Instant at) {
+  if (!holds(lease)) return stale();
+  auto answer = group::admit(region_, setup_.member, lease, at, window());
+  lease.admitted = answer && *answer == Admit::admitted && window().ids != 0 && region_.buckets() != 0;
+  return answer;
+}
+
+bool GroupTopic::remembered(const Id128& id, Instant at) const { return group::remembered(region_, id, at, window()); }
+
+}  // namespace penstock::group

@@ -1,0 +1,130 @@
+// The round that looks at every cell: brings back what ran out or whose owner died, frees what the dead left, and mends
+// the counters and bounds that a death may have left wrong.
+#include <algorithm>
+#include <bit>
+
+#include "group/group_topic.hpp"
+#include "group/inline.hpp"
+
+namespace penstock::group {
+
+using namespace layout;
+
+namespace {
+constexpr std::uint32_t kThorough = 256;  // every so many sweeps: cells without a bit, and the whole dedupe window
+}
+
+Sweep GroupTopic::sweep(Instant at, const IsDead& asked) {
+  // Proofs of death may be costly, and many cells have the same owner.
+  std::vector<std::pair<Member, bool>> known;
+  const IsDead is_dead = [&](std::uint32_t slot, std::uint32_t incarnation) {
+    const Member who{slot, incarnation};
+    if (who == setup_.member) return false;
+    if (slot == setup_.member.slot) return true;  // the slot is ours now
+    for (const auto& [member, verdict] : known) {
+      if (member == who) return verdict;
+    }
+    known.emplace_back(who, asked && asked(slot, incarnation));
+    return known.back().second;
+  };
+
+  Sweep result;
+  // A dead member's half-taken cell may have no bit; it stands for nothing, and is found by the thorough rounds.
+  const bool thorough = sweeps_++ % kThorough == 0;
+  const std::uint32_t groups = region_.groups();
+  for (std::uint32_t group = 0; group < groups; ++group) {
+    std::uint64_t bits = control().occupied[group].load();
+    for (std::uint64_t left = thorough ? ~std::uint64_t{0} : bits; left != 0; left &= left - 1) {
+      sweep_cell(group * kGroupCells + std::uint32_t(std::countr_zero(left)), at, is_dead, result);
+    }
+    if (bits != 0) clean(group);
+  }
+  if (thorough) free_all_reserved(region_, is_dead);
+  recount();
+  return result;
+}
+
+void GroupTopic::sweep_cell(std::uint32_t index, Instant at, const IsDead& is_dead, Sweep& result) {
+  Cell& cell = region_.cell(index);
+  const auto due_at = [&](std::uint64_t time) {
+    if (is_due(time, at.now)) ++result.due;
+    result.next_due = std::min(result.next_due, std::int64_t(bound_of(time)));
+    announce(region_, index, time);  // for whoever changed the cell and died before he said so
+  };
+  for (;;) {
+    const Pair state = load16_guess(&cell.state);
+    const CellFields fields = cell_of(state.low);
+    switch (fields.state) {
+      case CellState::free:
+        return;
+      case CellState::tentative: {
+        // First the proof, then the cursor: the dead don't move it any more. The state read before both can't come
+        // again, so whatever happened to the cell since makes the compare-and-swap fail.
+        const bool dead = is_dead(fields.slot, fields.incarnation);
+        const CursorFields seen = cursor();
+        if (seen.cell == index && (dead || is_due(state.high, at.now))) {
+          confirm(seen);
+          continue;
+        }
+        if (seen.cell == index) return due_at(state.high);
+        if (!dead) return;
+        if (!cas16(&cell.state, state, Pair{})) continue;
+        ++result.freed;
+        return;
+      }
+      case CellState::leased: {
+        const bool dead = is_dead(fields.slot, fields.incarnation);
+        if (!dead && !is_due(state.high, at.now)) return due_at(state.high);
+        if (dead) {
+          const Id128 id{cell.id_low.load(), cell.id_high.load()};
+          if (!fail(index, state, Failure::crash, at.now, options().max_attempts, at)) continue;
+          free_reserved(region_, id, is_dead);
+          ++result.crashed;
+        } else {
+          if (!expire(index, state, at)) continue;
+          ++result.expired;
+        }
+        continue;  // to see what it has become
+      }
+      case CellState::waiting:
+        return due_at(state.high);
+      case CellState::dead:
+        ++result.dead;
+        return;
+      case CellState::acked:
+        finish_ack(index, state, at);
+        return;
+    }
+    // No state at all: scribbled on, and nobody's.
+    if (cas16(&cell.state, state, Pair{})) ++result.freed;
+    return;
+  }
+}
+
+std::int64_t GroupTopic::count_in_flight() const {
+  std::int64_t leases = 0;
+  const std::uint32_t groups = region_.groups();
+  for (std::uint32_t group = 0; group < groups; ++group) {
+    for (std::uint64_t bits = control().occupied[group].load(); bits != 0; bits &= bits - 1) {
+      const std::uint32_t index = group * kGroupCells + std::uint32_t(std::countr_zero(bits));
+      const CellState state = state_of_cell(load16_guess(&region_.cell(index).state));
+      if (state == CellState::leased || state == CellState::tentative) ++leases;
+    }
+  }
+  return leases;
+}
+
+// Deaths between a cell's change and the counter's leave the counter off by as many, for good; leases that come and go
+// while we count make it seem off for a moment. What two counts in a row agree on is taken as the former.
+void GroupTopic::recount() {
+  const std::int64_t said = std::int64_t(control().in_flight.load());
+  const std::int64_t drift = count_in_flight() - said;
+  if (drift != 0 && drift == drift_) {
+    control().in_flight.fetch_add(std::uint64_t(drift));
+    drift_ = 0;
+  } else {
+    drift_ = drift;
+  }
+}
+
+}  // namespace penstock::group

@@ -1,0 +1,158 @@
+// Taking events: fresh ones at the cursor, and those whose retry is due. See PROTOCOL.md.
+#include <algorithm>
+#include <bit>
+
+#include "group/group_topic.hpp"
+#include "group/inline.hpp"
+
+namespace penstock::group {
+
+using namespace layout;
+
+namespace {
+constexpr std::int64_t kRecountEvery = 5'000'000;  // a capped member counts again at most so often
+}
+
+// The counter may have lost count when a member died; a group must not stay capped by leases that nobody has.
+bool GroupTopic::capped(Instant at) {
+  const std::uint32_t cap = options().max_in_flight;
+  if (cap == 0) return false;
+  const auto over = [&] { return std::int64_t(control().in_flight.load(std::memory_order_relaxed)) >= cap; };
+  if (!over()) return false;
+  if (recounted_ <= at.now && at.now - kRecountEvery < recounted_) return true;
+  recounted_ = at.now;
+  recount();
+  recount();
+  return over();
+}
+
+Lease GroupTopic::lease_of(std::uint32_t index, const Pair& state) const {
+  const Cell& cell = region_.cell(index);
+  Lease lease;
+  lease.cell = index;
+  lease.state = state;
+  lease.offset = cell.offset.load(std::memory_order_relaxed);
+  lease.position = cell.position.load(std::memory_order_relaxed);
+  lease.id = {cell.id_low.load(std::memory_order_relaxed), cell.id_high.load(std::memory_order_relaxed)};
+  return lease;
+}
+
+Result<Taken> GroupTopic::take_fresh(const CursorFields& seen, const Fresh& event, Instant at) {
+  const bool ordered = seen.offset <= event.offset && event.offset < event.next_offset && event.next_offset <= k52 &&
+                       seen.position <= event.position && event.position <= event.next_position &&
+                       event.next_position <= k56;
+  if (!ordered || !started()) return tl::unexpected(Error(Errc::invalid_argument));
+  if (!confirm(seen)) return Taken{Outcome::moved};
+  if (capped(at)) return Taken{Outcome::capped};
+
+  Pair tentative;
+  const std::int64_t end = lease_end(at.now, std::int64_t(options().lease_ns));
+  const auto index = acquire(event.offset, 1, tentative, end);
+  if (!index) return tl::unexpected(index.error());
+  const std::int64_t others = std::int64_t(control().in_flight.fetch_add(1));
+  const auto give_up = [&](Outcome outcome) {
+    control().in_flight.fetch_sub(1);
+    abandon(*index, tentative);
+    return Taken{outcome};
+  };
+  if (options().max_in_flight != 0 && others >= options().max_in_flight) return give_up(Outcome::capped);
+  fill(*index, event.offset, event.position, event.id);
+
+  CursorFields from = seen;
+  const Pair to = pack(CursorFields{event.next_position, event.next_offset, *index});
+  while (!cas16(&control().cursor, pack(from), to)) {
+    // The cursor may only have let go of its cell; then the event is still there to be taken.
+    const CursorFields now = cursor();
+    if (now.offset != seen.offset || now.position != seen.position) return give_up(Outcome::moved);
+    if (confirm(now)) from = now;
+  }
+  // The event is ours. Whoever moves the cursor next would do this for us.
+  const Pair leased = with_cell_state(tentative, CellState::leased);
+  cas16(&region_.cell(*index).state, tentative, leased);
+  announce(region_, *index, leased.high);
+  count(control().delivered);
+  Taken taken{Outcome::lease};
+  taken.lease = {*index, leased, event.offset, event.position, event.id};
+  return taken;
+}
+
+std::int64_t GroupTopic::next_due() const { return std::int64_t(bound_of(control().next_due.load())); }
+
+Result<Taken> GroupTopic::take_due(Instant at) {
+  if (!is_due(control().next_due.load(), at.now)) return Taken{Outcome::nothing};
+  const bool full = capped(at);
+  // A capped member looks all the same, for leases that ran out are what may be in the way; but not each time.
+  if (full && full_looked_ <= at.now && at.now - kRecountEvery < full_looked_) return Taken{Outcome::capped};
+  if (full) full_looked_ = at.now;
+  const std::uint32_t groups = region_.groups();
+  for (std::uint32_t i = 0; i < groups; ++i) {
+    const std::uint32_t group = (due_group_ + i) % groups;
+    if (!is_due(control().due[group].load(), at.now)) continue;
+    if (auto lease = take_in_group(group, at, !full)) {
+      due_group_ = group;
+      Taken taken{Outcome::lease};
+      taken.lease = *lease;
+      return taken;
+    }
+    raise_group(region_, group, raise_marks_.next(), at.now, cursor().cell);
+  }
+  raise_all(region_, raise_marks_.next());
+  return Taken{full ? Outcome::capped : Outcome::nothing};
+}
+
+std::optional<Lease> GroupTopic::take_in_group(std::uint32_t group, Instant at, bool may_take) {
+  for (std::uint64_t bits = control().occupied[group].load(); bits != 0; bits &= bits - 1) {
+    const std::uint32_t index = group * kGroupCells + std::uint32_t(std::countr_zero(bits));
+    const Pair state = load16_guess(&region_.cell(index).state);
+    switch (state_of_cell(state)) {
+      case CellState::waiting:
+        if (!may_take || !is_due(state.high, at.now)) break;
+        if (auto lease = take_waiting(index, state, at)) return lease;
+        break;
+      case CellState::tentative:
+        // A taker that was stopped before its last step: from now on its lease can run out.
+        if (is_due(state.high, at.now)) {
+          const CursorFields seen = cursor();
+          if (seen.cell == index) confirm(seen);
+        }
+        break;
+      case CellState::leased:
+        if (is_due(state.high, at.now)) expire(index, state, at);
+        break;
+      case CellState::acked:
+        finish_ack(index, state, at);
+        break;
+      case CellState::free:
+      case CellState::dead:
+        break;
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<Lease> GroupTopic::take_waiting(std::uint32_t index, const Pair& state, Instant at) {
+  CellFields fields = cell_of(state.low);
+  fields.state = CellState::leased;
+  fields.slot = setup_.member.slot;
+  fields.incarnation = setup_.member.incarnation;
+  const bool first = fields.delivered == 0;  // an event that was put here by a redrive
+  fields.delivered = std::min(fields.delivered + 1, kDeliveredMost);
+  const Pair leased{pack(fields), std::uint64_t(lease_end(at.now, std::int64_t(options().lease_ns)))};
+
+  const std::int64_t others = std::int64_t(control().in_flight.fetch_add(1));
+  announce(region_, index, leased.high);
+  const bool over = options().max_in_flight != 0 && others >= options().max_in_flight;
+  if (over || !cas16(&region_.cell(index).state, state, leased)) {
+    control().in_flight.fetch_sub(1);
+    return std::nullopt;
+  }
+  announce(region_, index, leased.high);
+  const Lease lease = lease_of(index, leased);
+  // Stopped here for so long that the lease ran out: what was read may be another event's.
+  if (!holds(lease)) return std::nullopt;
+  count(control().delivered);
+  if (!first) count(control().redelivered);
+  return lease;
+}
+
+}  // namespace penstock::group

@@ -1,0 +1,72 @@
+// What operators ask of a bus: descriptions, changes, dead letters. Any thread; each call stands for itself.
+#pragma once
+
+#include <functional>
+#include <penstock/options.hpp>
+
+namespace penstock {
+
+struct TopicInfo {
+  std::string name;
+  TopicOptions options;
+  Offset first_offset = 0;    // the oldest that can be read
+  Offset next_offset = 0;     // what the next event gets
+  Offset durable_offset = 0;  // everything below is on disk
+  std::uint64_t ring_bytes = 0;
+  std::uint64_t disk_bytes = 0;
+  std::uint32_t producers = 0;            // living handles
+  std::uint32_t readers = 0;              // living handles
+  std::optional<std::string> blocked_by;  // who holds an open claim that readers wait for: "slot 3, pid 77"
+  int durable_error = 0;                  // errno of a persister that cannot go on
+};
+
+struct GroupInfo {
+  std::string group;
+  std::vector<std::string> patterns;
+  ConsumerOptions options;
+  bool paused = false;
+  std::uint32_t members = 0;
+};
+
+struct GroupTopicInfo {
+  std::string group;
+  std::string topic;
+  Offset committed = 0;    // the first unsettled event
+  Offset next_offset = 0;  // the topic's
+  std::uint64_t lag = 0;   // unsettled events
+  std::uint64_t in_flight = 0;
+  std::uint64_t retrying = 0;  // waiting for a retry, or for the daemon to move them to the DLQ
+  std::int64_t oldest_pending_ms = 0;
+  std::uint64_t delivered = 0, acked = 0, redelivered = 0, duplicates_skipped = 0, dead_lettered = 0;
+  std::uint32_t members = 0;
+};
+
+struct PendingInfo {
+  std::string topic;
+  Offset offset = 0;
+  std::string state;  // leased, waiting, dead
+  std::string member;
+  std::uint32_t attempts = 0;  // failed so far
+  std::uint32_t delivered = 0;
+  Timestamp due{};  // the lease's end, or when it comes back
+  std::string error_class, reason;
+};
+
+struct BusInfo {
+  std::string path;
+  std::string live_path;
+  std::uint64_t shm_bytes = 0;
+  std::uint64_t disk_bytes = 0;
+  std::uint32_t topics = 0, groups = 0, handles = 0;
+  std::optional<std::uint32_t> daemon_pid;  // nothing: no daemon runs
+  std::string backend;                      // io_uring or pwrite; empty without a daemon
+};
+
+struct RedriveFilter {
+  std::optional<Offset> offset;  // the DLQ's own
+  std::optional<std::string> key;
+  std::optional<std::string> error_class;
+  std::optional<Timestamp> since;  // last failure at or after
+};
+
+}  // namespace penstock

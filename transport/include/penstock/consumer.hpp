@@ -1,0 +1,116 @@
+// Consuming as a member of a group. A consumer belongs to one thread; a process may have many.
+#pragma once
+
+#include <memory>
+#include <penstock/options.hpp>
+#include <type_traits>
+#include <utility>
+
+namespace penstock {
+
+class Bus;
+class Consumer;
+
+// A lease of one event to one member. It owns its bytes and pins nothing. Settle it once; destroyed unsettled it
+// counts as a failed attempt. Every settlement of a lease that ran out or was settled is refused: Errc::stale_lease.
+// Must be settled by the thread of its consumer, while the consumer lives.
+class Delivery {
+ public:
+  Delivery(Delivery&& other) noexcept;
+  Delivery& operator=(Delivery&& other) noexcept;
+  ~Delivery();
+
+  std::string_view topic() const { return event_.topic(); }
+  Offset offset() const { return event_.offset(); }
+  Timestamp time() const { return event_.time(); }
+  Bytes payload() const { return event_.payload(); }
+  EventId id() const { return event_.id(); }
+  std::optional<std::string_view> id_text() const { return event_.id_text(); }
+  std::optional<std::string_view> key() const { return event_.key(); }
+  std::optional<std::string_view> header(std::string_view name) const { return event_.header(name); }
+  std::vector<Header> headers() const { return event_.headers(); }
+  const Event& event() const { return event_; }
+  unsigned attempt() const { return attempt_; }  // failed attempts + 1
+  std::string_view group() const { return group_; }
+  // A redriven event's history; empty for others. topic() and offset() are its origin's.
+  const std::optional<DeadLetter>& redriven() const { return redriven_; }
+
+  Result<void> ack();                                      // done
+  Result<void> nak(const NakOptions& why = {});            // failed: comes back after the backoff, or goes to the DLQ
+  Result<void> reject(const NakOptions& why = {});         // to the dead-letter queue now
+  Result<void> release();                                  // not now: comes back at once, uncounted
+  Result<void> extend(std::chrono::nanoseconds duration);  // the lease ends this long from now
+  bool settled() const { return !lease_; }
+
+ private:
+  friend class Consumer;
+  struct Lease;
+  Delivery();
+  Event event_;
+  std::string group_;
+  unsigned attempt_ = 1;
+  std::optional<DeadLetter> redriven_;
+  std::unique_ptr<Lease> lease_;
+};
+
+// What a poll handler makes of an event.
+struct Settle {
+  enum class Kind : std::uint8_t { ack, nak, reject, release } kind = Kind::ack;
+  std::string error_class{};
+  std::string reason{};
+  static Settle ack() { return {}; }
+  static Settle nak(std::string error_class = {}, std::string reason = {}) {
+    return {Kind::nak, std::move(error_class), std::move(reason)};
+  }
+  static Settle reject(std::string error_class = {}, std::string reason = {}) {
+    return {Kind::reject, std::move(error_class), std::move(reason)};
+  }
+  static Settle release() { return {Kind::release, {}, {}}; }
+};
+
+class Consumer {
+ public:
+  Consumer(Consumer&&) noexcept;
+  Consumer& operator=(Consumer&&) noexcept;
+  ~Consumer();  // leases of deliveries that still live come back to the group as dropped
+
+  // The next event for this member: a due retry, or a fresh one. Nothing when the timeout passed; 0 only looks.
+  // Errc::deleted when the group was deleted; interrupted when interrupt() was called.
+  Result<std::optional<Delivery>> next(std::chrono::nanoseconds timeout);
+
+  // Up to `most` events, each handed to the handler and settled by what it returns (Settle). Returns at once with
+  // the number of events handled.
+  template <class Handler>
+  Result<std::size_t> poll(Handler&& handler, std::size_t most = 256) {
+    using Plain = std::remove_reference_t<Handler>;
+    return poll_with(
+        [](void* context, const EventView& event, unsigned attempt) -> Settle {
+          Plain& call = *static_cast<Plain*>(context);
+          if constexpr (std::is_invocable_v<Plain&, const EventView&, unsigned>)
+            return call(event, attempt);
+          else
+            return call(event);
+        },
+        &handler, most);
+  }
+
+  // Waits until poll or next may have something. false: the timeout passed.
+  Result<bool> wait(std::chrono::nanoseconds timeout);
+  // Ends a wait of this consumer from another thread or a signal handler; the next wait ends at once too.
+  void interrupt();
+  // True when every event before the ends of the subscribed topics, as they are now, is settled (dead letters that
+  // the daemon still has to move count as unsettled).
+  Result<bool> settled_through(const std::vector<std::pair<std::string, Offset>>& ends) const;
+  std::string_view group() const;
+
+ private:
+  friend class Bus;
+  friend class Delivery;
+  struct Impl;
+  explicit Consumer(std::unique_ptr<Impl> impl);
+  using Call = Settle (*)(void*, const EventView&, unsigned);
+  Result<std::size_t> poll_with(Call call, void* context, std::size_t most);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace penstock

@@ -1,0 +1,85 @@
+// Publishing. A producer belongs to one topic and one thread; it is cheap, and a process may have many.
+#pragma once
+
+#include <memory>
+#include <penstock/options.hpp>
+#include <span>
+
+namespace penstock {
+
+class Bus;
+class Producer;
+
+// A place in the log, to be filled in and committed. Readers wait for it, so fill it soon. Destroyed uncommitted, or
+// when its process dies, it is aborted: its offset is used up and nobody sees it. Must not outlive its producer.
+class Claim {
+ public:
+  Claim(Claim&& other) noexcept;
+  Claim& operator=(Claim&& other) noexcept;
+  ~Claim();
+  std::span<std::byte> payload() const { return payload_; }  // in shared memory, 8-byte aligned
+  Offset offset() const { return open_.offset; }
+  // Makes the event visible. Errc::closed when it was settled before.
+  Result<Offset> commit();
+  void abort();
+
+ private:
+  friend class Producer;
+  struct Access;
+  Claim() = default;
+  struct Open {  // what commit needs to know of the record
+    std::uint64_t position = 0;
+    Offset offset = 0;
+    std::uint32_t lines = 0;
+    std::int64_t time_ns = 0;
+    std::uint64_t id_low = 0, id_high = 0;
+    std::uint32_t attributes = 0;
+    std::uint32_t flags = 0;
+  };
+  void* impl_ = nullptr;  // the producer's, which stays put when the producer moves; null once settled
+  std::span<std::byte> payload_;
+  Open open_;
+};
+
+// What a batch holds: payloads with options of their own.
+struct Message {
+  Bytes payload;
+  PublishOptions options;
+};
+
+class Producer {
+ public:
+  Producer(Producer&&) noexcept;
+  Producer& operator=(Producer&&) noexcept;
+  ~Producer();
+
+  // Copies the event into the log and makes it visible; the offset it got. It survives the death of any process now;
+  // await_durable tells when it survives the machine.
+  // Errc::too_large: nothing was published. Errc::full, no_daemon: nothing was published; retry or shed.
+  Result<Offset> publish(Bytes payload, const PublishOptions& options = {});
+
+  // All of them or none become visible, with offsets from the one returned upwards. At most 2047 events, and together,
+  // with 64 bytes a header and rounded up to lines of 64 bytes, at most a quarter of the ring: else Errc::too_large.
+  Result<Offset> publish_batch(std::span<const Message> messages);
+
+  // A claim of exactly `size` payload bytes, to be written in place.
+  Result<Claim> claim(std::size_t size, const PublishOptions& options = {});
+
+  // Waits until every offset up to and including this one is on disk. Errc::timed_out, disk, no_space, no_daemon,
+  // invalid_argument (a memory topic).
+  Result<void> await_durable(Offset offset, std::chrono::nanoseconds timeout);
+
+  // The id of the event published last, or of the one `back` events before it in its batch.
+  EventId last_id(std::size_t back = 0) const;
+  std::string_view topic() const;
+  std::uint64_t max_payload() const;  // bytes
+
+ private:
+  friend class Bus;
+  friend class Claim;
+  struct Impl;
+  explicit Producer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace penstock

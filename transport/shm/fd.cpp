@@ -1,0 +1,116 @@
+#include "shm/fd.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace penstock::shm {
+namespace {
+
+struct flock whole(short type) {
+  struct flock range {};
+  range.l_type = type;
+  range.l_whence = SEEK_SET;
+  return range;
+}
+
+}  // namespace
+
+Fd::~Fd() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Error from_errno(int error) {
+  const auto detail = static_cast<std::uint32_t>(error);
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      return {Errc::not_found, detail};
+    case EEXIST:
+      return {Errc::already_exists, detail};
+    case ENOSPC:
+    case EDQUOT:
+    case ENOMEM:
+      return {Errc::no_space, detail};
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return {Errc::permission, detail};
+    case EIO:
+      return {Errc::disk, detail};
+    case EMFILE:
+    case ENFILE:
+      return {Errc::too_many, detail};
+    default:
+      return {Errc::system, detail};
+  }
+}
+
+Result<Fd> open_file(const std::string& path, bool writable) {
+  const int fd = ::open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) return tl::unexpected(from_errno(errno));
+  return Fd(fd);
+}
+
+Result<Fd> create_file(const std::string& path, std::uint32_t mode, std::uint64_t bytes) {
+  Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
+  if (!fd || ::fchmod(fd.get(), mode) != 0) return tl::unexpected(from_errno(errno));
+  if (bytes != 0) {
+    if (auto done = allocate(fd.get(), 0, bytes); !done) {
+      ::unlink(path.c_str());
+      return tl::unexpected(done.error());
+    }
+  }
+  return fd;
+}
+
+Result<void> make_directory(const std::string& path, std::uint32_t mode) {
+  if (::mkdir(path.c_str(), mode) == 0) {
+    if (::chmod(path.c_str(), mode) != 0) return tl::unexpected(from_errno(errno));
+    return {};
+  }
+  if (errno != EEXIST) return tl::unexpected(from_errno(errno));
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return tl::unexpected(from_errno(errno));
+  if (!S_ISDIR(info.st_mode)) return tl::unexpected(Error(Errc::already_exists, ENOTDIR));
+  return {};
+}
+
+Result<std::uint64_t> size_of(const Fd& fd) {
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0) return tl::unexpected(from_errno(errno));
+  return static_cast<std::uint64_t>(info.st_size);
+}
+
+Result<void> allocate(int fd, std::uint64_t offset, std::uint64_t bytes) {
+  for (;;) {
+    if (::fallocate(fd, 0, static_cast<off_t>(offset), static_cast<off_t>(bytes)) == 0) return {};
+    if (errno != EINTR) return tl::unexpected(from_errno(errno));
+  }
+}
+
+bool try_lock(const Fd& fd) {
+  struct flock range = whole(F_WRLCK);
+  return ::fcntl(fd.get(), F_OFD_SETLK, &range) == 0;
+}
+
+Result<void> lock(const Fd& fd, std::int64_t timeout_ns) {
+  // The kernel's blocking wait has no deadline; holders keep this lock for moments, so looking again is cheap.
+  for (std::int64_t waited = 0;; waited += 1'000'000) {
+    if (try_lock(fd)) return {};
+    if (errno != EAGAIN && errno != EACCES) return tl::unexpected(from_errno(errno));
+    if (waited >= timeout_ns) return tl::unexpected(Error(Errc::timed_out));
+    const timespec pause{0, 1'000'000};
+    ::nanosleep(&pause, nullptr);
+  }
+}
+
+bool locked_by_other(const Fd& fd) {
+  struct flock range = whole(F_RDLCK);
+  return ::fcntl(fd.get(), F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK;
+}
+
+}  // namespace penstock::shm

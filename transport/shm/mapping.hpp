@@ -1,0 +1,29 @@
+// Mapped files. Whole-file mappings that forked children do not inherit.
+#pragma once
+
+#include <boost/interprocess/mapped_region.hpp>
+#include <cstddef>
+
+#include "shm/fd.hpp"
+
+namespace penstock::shm {
+
+class Mapping {
+ public:
+  Mapping() = default;
+  // Maps `bytes` of the file from its beginning. The caller knows that they are allocated, or never touches the rest.
+  static Result<Mapping> of(const Fd& fd, bool writable, std::uint64_t bytes);
+
+  std::byte* data() const { return static_cast<std::byte*>(region_.get_address()); }
+  std::uint64_t size() const { return region_.get_size(); }
+  template <class T>
+  T* as(std::uint64_t offset = 0) const {
+    return reinterpret_cast<T*>(data() + offset);
+  }
+  explicit operator bool() const { return region_.get_address() != nullptr; }
+
+ private:
+  boost::interprocess::mapped_region region_;
+};
+
+}  // namespace penstock::shm

@@ -1,0 +1,42 @@
+// Sleeping until there is news, and waking who sleeps. One futex a handle, whatever number of things it waits for.
+//
+// A sleeper sets its doorbell's bit in the mask of everything it waits for, reads the doorbell, looks again, and sleeps
+// on the doorbell's value. Who has news swaps a mask for zero and rings each doorbell in it: raises the count, wakes.
+#pragma once
+
+#include <cstdint>
+
+#include "layout/live.hpp"
+
+namespace penstock::shm {
+
+using Mask = layout::Word;
+
+class Sleeper {
+ public:
+  Sleeper() = default;
+  Sleeper(layout::WakeFile* wake, std::uint32_t slot)
+      : bell_(&wake->doorbells[slot % layout::kDoorbells].count), bit_(1ull << (slot % layout::kDoorbells)) {}
+  // Register before reading the doorbell, read it before the last look.
+  void listen(Mask& mask) const {
+    if ((mask.load(std::memory_order_seq_cst) & bit_) == 0) mask.fetch_or(bit_, std::memory_order_seq_cst);
+  }
+  std::uint32_t read() const { return bell_->load(std::memory_order_seq_cst); }
+  // Until the doorbell is no longer at `seen`, or this long. Wakes early now and then.
+  void sleep(std::uint32_t seen, std::int64_t timeout_ns) const;
+  void ring() const;  // this doorbell alone, also from a signal handler
+
+ private:
+  std::atomic<std::uint32_t>* bell_ = nullptr;
+  std::uint64_t bit_ = 0;
+};
+
+// Rings every doorbell that the mask names, and clears it.
+void ring_all(layout::WakeFile* wake, Mask& mask);
+
+// ORs `bit` into the word at `half` and wakes the mask's sleepers so that no death falls between: every doorbell but
+// one is rung before, the last together with the OR, in one system call. Who was rung early and went back to sleep did
+// so with a time-out, because the tail had moved on. Ring again afterwards for who came meanwhile.
+void settle_and_ring(layout::WakeFile* wake, Mask& mask, std::uint32_t* half, std::uint32_t bit);
+
+}  // namespace penstock::shm

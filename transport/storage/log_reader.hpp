@@ -1,0 +1,61 @@
+// Reading a topic's segments as one log, from any place forwards, while the daemon writes and deletes them. One thread
+// a reader; the spans of an item are valid until the reader is used again.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <penstock/error.hpp>
+#include <string>
+
+#include "storage/segment_reader.hpp"
+#include "storage/segment_set.hpp"
+
+namespace penstock::storage {
+
+class LogReader {
+ public:
+  explicit LogReader(std::string directory, std::size_t window_bytes = 1 << 20)
+      : set_(std::move(directory)), window_bytes_(window_bytes) {}
+
+  // The durable end of a running topic: everything below is on disk, nothing at or past it is looked at. Raise it as it
+  // moves. Without a limit (a bus that does not run) the last segment is read up to where its records hold.
+  void set_limit(const std::optional<Boundary>& limit);
+
+  // A place before the oldest event kept means the oldest. Each begins with a fresh listing.
+  Result<void> seek_start();
+  Result<void> seek_offset(std::uint64_t offset);
+  Result<void> seek_time(std::uint64_t time_ns);
+  // To a place met before; falls back on the offset when nothing of it stands there.
+  Result<void> seek(std::uint64_t position, std::uint64_t offset);
+
+  // Errors are the disk's. At the end it costs no system call as long as the limit is where it was.
+  Result<Item> next();
+
+  // The segment the last item came from; where a segment is missing, the name it would have.
+  const std::string& file() const { return file_; }
+  const SegmentSet& segments() const { return set_; }
+  // What comes next; nothing before the first seek or when there are no segments.
+  std::optional<Place> place() const {
+    if (!reader_) return std::nullopt;
+    return reader_->place();
+  }
+
+ private:
+  Result<bool> open(std::size_t index);
+  Result<void> open_from(std::size_t index);
+  void bound();
+  Result<bool> look_again();
+  Result<std::optional<Item>> advance();
+  Item end_item() const;
+
+  SegmentSet set_;
+  std::size_t window_bytes_;
+  std::optional<Boundary> limit_;
+  std::optional<SegmentReader> reader_;
+  std::optional<Boundary> successor_;  // where the next segment begins
+  std::optional<Item> skipped_;        // to be told before anything else: what a file that could not be opened held
+  std::optional<std::uint64_t> told_;  // first offset of the last unreadable segment that was told
+  std::string file_;
+};
+
+}  // namespace penstock::storage
