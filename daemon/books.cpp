@@ -199,6 +199,7 @@ bool Books::dlq_on_disk(const Watch& watch) const {
 
 // A checkpoint that no longer has a dead event is written only once its letter is on disk.
 void Books::checkpoint(bool force) {
+  if (deleted()) return;
   for (const auto& watch : watches_) {
     if (watch->bytes.empty()) {
       const std::uint64_t now = signature(*watch);

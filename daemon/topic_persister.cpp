@@ -111,8 +111,7 @@ bool TopicPersister::gather(std::int64_t now) {
     } else if (!writer_->fits(position, look.lines)) {
       break;
     }
-    writer_->note_claim(position, offset,
-                        look.head != nullptr ? look.head->time.load(std::memory_order_relaxed) : mark.last_time_ns);
+    writer_->note_claim(position, offset, mark.last_time_ns);
     if (look.kind == log::Look::Kind::settled && look.state == layout::State::committed) {
       mark.events += look.count;
       mark.last_time_ns = std::max(mark.last_time_ns, look.head->time.load(std::memory_order_relaxed));

@@ -121,11 +121,11 @@ std::uint64_t fresh_events(api::Topic& topic, api::Place place) {
   if (offsets == 0 || place.position < topic.ring().base_position) return offsets;
   std::uint64_t skipped = 0;
   while (place.position < end.position) {
-    const log::Look look = log::look(topic.ring(), place.position, place.offset, topic);
-    if (!topic.ring().intact(place.position)) return offsets;
-    if (look.kind == log::Look::Kind::nothing || look.kind == log::Look::Kind::waiting) break;
-    if (look.state != layout::State::committed) skipped += look.count;
-    place = {place.position + look.lines, place.offset + look.count};
+    const log::Found found = log::event_at(topic.ring(), place.position, place.offset, topic);
+    if (found.kind == log::Found::Kind::gone || !topic.ring().intact(place.position)) return offsets;
+    if (found.kind == log::Found::Kind::nothing || found.kind == log::Found::Kind::waiting) break;
+    skipped += found.skipped;
+    place = {found.next_position, found.next_offset};
   }
   return offsets > skipped ? offsets - skipped : 0;
 }

@@ -20,6 +20,8 @@ bool Feed::from_ring(Place& place, Next& out, bool& done) {
   if (!held_ && !ring.intact(place.position)) return false;
   const log::Found found = log::event_at(ring, place.position, place.offset, *topic_);
   switch (found.kind) {
+    case log::Found::Kind::gone:
+      return false;
     case log::Found::Kind::event: {
       const log::Record& record = found.record;
       out.event = {topic_->name(),    record.offset,  record.time_ns,

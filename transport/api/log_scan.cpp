@@ -214,7 +214,7 @@ Result<void> Log::Impl::forward(const ScanOptions& options, const LogVisitor& vi
       copy.resize(record.attributes.size() + record.payload.size());
       if (!copy.empty()) std::memcpy(copy.data(), record.attributes.data(), copy.size());
     }
-    if (!ring.intact(place.position)) {
+    if (found.kind == log::Found::Kind::gone || !ring.intact(place.position)) {
       if (auto back = lost(); !back) return tl::unexpected(api::name(back.error(), directory));
       continue;
     }

@@ -253,7 +253,8 @@ Result<void> Producer::await_durable(Offset offset, std::chrono::nanoseconds tim
       return refuse(error == ENOSPC || error == EDQUOT ? Errc::no_space : Errc::disk, title, std::uint32_t(error));
     const std::int64_t left = deadline - api::monotonic_ns();
     if (left <= 0) {
-      if (!api::daemon_of(*me.topic->state())) return refuse(Errc::no_daemon, title);
+      if (!api::daemon_of(*me.topic->state()))
+        return refuse(Errc::no_daemon, title + " is not written to disk because no daemon runs; start penstockd.");
       return refuse(Errc::timed_out, title + ": offset " + std::to_string(offset) + " is not on disk yet");
     }
     sleeper.sleep(seen, std::min<std::int64_t>(left, 20'000'000));

@@ -76,7 +76,7 @@ bool make_room(Topic& topic, std::uint64_t wanted_end) {
   if (held) {
     auto groups = lowest_group(topic, target);
     if (!groups) return false;
-    target = std::min(lowest_pin(topic, target), *groups);
+    target = log::claim_of(ring, std::min(lowest_pin(topic, target), *groups));
   }
   // In two phases: who begins to read after `reclaim` is raised begins behind it; who began before is seen by the
   // second look at the pins.
@@ -85,7 +85,7 @@ bool make_room(Topic& topic, std::uint64_t wanted_end) {
   if (held) {
     auto groups = lowest_group(topic, target);
     if (!groups) return false;
-    target = std::min(lowest_pin(topic, target), *groups);
+    target = log::claim_of(ring, std::min(lowest_pin(topic, target), *groups));
   }
   raise(control->limit, target + ring.size());
   return control->limit.load(std::memory_order_seq_cst) > before;

@@ -37,8 +37,8 @@ class Topic final : public log::Witness, public log::Neighbours {
   layout::TopicControl* writable() const { return mapping_.as<layout::TopicControl>(); }
   shm::Mask& mask() const { return state_->live.mask(header().ordinal); }
   bool durable() const { return header().options.durability == layout::Durability::disk; }
-  // Readers hold producers up: a memory topic whose policy is block.
-  bool held_by_readers() const { return !durable() && header().options.full == layout::FullPolicy::block; }
+  // Readers hold producers up: a memory topic, unless it drops its oldest events.
+  bool held_by_readers() const { return !durable() && header().options.full != layout::FullPolicy::drop_oldest; }
   bool deleted() const { return ring_.control->deleted.load(std::memory_order_relaxed) != 0; }
   std::uint64_t max_payload() const;
   std::string directory() const { return state_->topic_directory(name_); }

@@ -138,21 +138,23 @@ bool read_record(const Ring& ring, std::uint64_t position, std::uint64_t offset,
   return true;
 }
 
-// A later record of a batch names its head by distance; it counts when that head is committed and spans it.
+// A later record of a batch names its head by distance; it counts when that head is committed and spans it. False: it
+// is none. A reader comes to it only after the head was committed, so a head that is not there was overwritten.
 bool inner_at(const Ring& ring, std::uint64_t position, std::uint64_t offset, Found& out) {
   const RecordHeader* record = ring.at(position);
   if (record->tag.load(std::memory_order_acquire) != layout::tag_for(ring.nonce, offset)) return false;
   if (layout::state_of(record->word.load(std::memory_order_relaxed)) != State::inner) return false;
+  out.kind = Found::Kind::gone;
   const std::uint64_t distance = record->link.load(std::memory_order_relaxed);
-  if (distance == 0 || distance > (position & ring.mask)) return false;
+  if (distance == 0 || distance > (position & ring.mask)) return true;
   const std::uint64_t head_position = position - distance;
   const std::uint64_t head_offset =
       layout::offset_for(ring.nonce, ring.at(head_position)->tag.load(std::memory_order_acquire));
   Look head;
-  if (!glance(ring, head_position, head_offset, head) || head.state != State::committed) return false;
-  if (offset <= head_offset || offset >= head_offset + head.count) return false;
+  if (!glance(ring, head_position, head_offset, head) || head.state != State::committed) return true;
+  if (offset <= head_offset || offset >= head_offset + head.count) return true;
   const std::uint64_t end = head_position + head.lines;
-  if (!read_record(ring, position, offset, end, out.next_position, out.record)) return false;
+  if (!read_record(ring, position, offset, end, out.next_position, out.record)) return true;
   if (offset + 1 == head_offset + head.count) out.next_position = end;
   out.next_offset = offset + 1;
   out.kind = Found::Kind::event;
@@ -160,6 +162,16 @@ bool inner_at(const Ring& ring, std::uint64_t position, std::uint64_t offset, Fo
 }
 
 }  // namespace
+
+std::uint64_t claim_of(const Ring& ring, std::uint64_t position) {
+  if (position >= ring.tail().end) return position;
+  const RecordHeader* record = ring.at(position);
+  const std::uint64_t word = record->word.load(std::memory_order_acquire);
+  if (layout::state_of(word) != State::inner || layout::generation_of(word) != ring.generation(position))
+    return position;
+  const std::uint64_t distance = record->link.load(std::memory_order_relaxed);
+  return distance <= (position & ring.mask) ? position - distance : position;
+}
 
 Found event_at(const Ring& ring, std::uint64_t position, std::uint64_t offset, Witness& witness) {
   Found out;

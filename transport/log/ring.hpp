@@ -118,6 +118,7 @@ struct Found {
     waiting,  // a living owner has to settle its claim: `slot`
     skipped,  // an aborted claim or a PAD: go on at the next place
     event,    // `record`
+    gone,     // a batch's later record whose head was overwritten: only the disk can tell
   } kind = Kind::nothing;
   Record record;
   std::uint64_t next_position = 0;
@@ -127,5 +128,9 @@ struct Found {
   std::uint32_t incarnation = 0;
 };
 Found event_at(const Ring& ring, std::uint64_t position, std::uint64_t offset, Witness& witness);
+
+// The first line of the claim that the record at this position belongs to: what must be kept for it to be read. The
+// position is a record's, or the tail's.
+std::uint64_t claim_of(const Ring& ring, std::uint64_t position);
 
 }  // namespace penstock::log

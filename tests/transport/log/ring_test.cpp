@@ -202,6 +202,23 @@ TEST(Ring, ABatchIsReadRecordByRecord) {
   EXPECT_EQ(inner.next_position, 4u);
 }
 
+TEST(Ring, ALaterRecordOfABatchWhoseHeadIsOverwrittenIsGone) {
+  HeapRing heap(16);
+  auto a = heap.publisher(0);
+  const auto claim = a.claim(3, 3);
+  for (std::uint64_t i = 0; i < 3; ++i) a.stamp(claim, claim.position + i, claim.offset + i, {});
+  a.commit(claim);
+  publish(a, std::string(500, 'x'));  // 9 lines
+  EXPECT_EQ(log::claim_of(heap.ring(), 2), 0u);
+  EXPECT_EQ(log::claim_of(heap.ring(), 3), 3u);
+  EXPECT_EQ(log::claim_of(heap.ring(), 12), 12u);
+  EXPECT_EQ(log::event_at(heap.ring(), 2, 2, heap).kind, Found::Kind::event);
+  heap.control()->limit.store(18);
+  publish(a, std::string(200, 'y'));  // 4 lines: to the end
+  publish(a, "over the head");
+  EXPECT_EQ(log::event_at(heap.ring(), 2, 2, heap).kind, Found::Kind::gone);
+}
+
 TEST(Ring, AFullRingIsAFaultAndPublishesNothing) {
   HeapRing heap(16);
   auto a = heap.publisher(0);
