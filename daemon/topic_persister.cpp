@@ -111,7 +111,6 @@ bool TopicPersister::gather(std::int64_t now) {
     } else if (!writer_->fits(position, look.lines)) {
       break;
     }
-    writer_->note_claim(position, offset, mark.last_time_ns);
     if (look.kind == log::Look::Kind::settled && look.state == layout::State::committed) {
       mark.events += look.count;
       mark.last_time_ns = std::max(mark.last_time_ns, look.head->time.load(std::memory_order_relaxed));
@@ -166,6 +165,7 @@ void TopicPersister::complete(int error, std::int64_t now) {
   }
   bool moved = false;
   while (first_claim_ < claims_.size() && claims_[first_claim_].position <= planned_) {
+    writer_->note_claim(mark_.position, mark_.offset, mark_.last_time_ns);
     mark_ = claims_[first_claim_++];
     moved = true;
   }

@@ -29,18 +29,29 @@ void write_event(std::string& out, const Globals& globals, const SubOptions& opt
   }
 }
 
-// Names that stand for no topic yet: told, or with --exit-at-end the end of it.
-int check_topics(const Globals& globals, const SubOptions& options, const std::vector<std::string>& patterns,
-                 const std::vector<std::string>& topics) {
+// What the patterns name and is not there yet, in words.
+std::vector<std::string> missing(const std::vector<std::string>& patterns, const std::vector<std::string>& topics) {
+  std::vector<std::string> out;
   for (const std::string& pattern : patterns) {
     if (std::any_of(topics.begin(), topics.end(), [&](const std::string& t) { return covers(pattern, t); })) continue;
-    const std::string what = is_pattern(pattern) ? "no topic matches " + pattern : "there is no topic " + pattern;
-    if (options.exit_at_end) {
-      return complain(kNotFound, what + "; look at 'penstock topic list', or leave --exit-at-end out to wait for it");
-    }
-    note(globals, what + " yet; waiting for it");
+    out.push_back(is_pattern(pattern) ? "no topic matches " + pattern : "there is no topic " + pattern);
   }
-  return kDone;
+  return out;
+}
+
+// With --exit-at-end there is nothing to wait for.
+int check_topics(const SubOptions& options, const std::vector<std::string>& patterns,
+                 const std::vector<std::string>& topics) {
+  const auto absent = missing(patterns, topics);
+  if (!options.exit_at_end || absent.empty()) return kDone;
+  return complain(kNotFound,
+                  absent.front() + "; look at 'penstock topic list', or leave --exit-at-end out to wait for it");
+}
+
+// Told once the subscription stands: a name that cannot be is an error instead.
+void tell_missing(const Globals& globals, const std::vector<std::string>& patterns,
+                  const std::vector<std::string>& topics) {
+  for (const std::string& what : missing(patterns, topics)) note(globals, what + " yet; waiting for it");
 }
 
 // The ends of what the patterns cover, as they are now.
@@ -229,11 +240,12 @@ int sub_looking(const Globals& globals, const SubOptions& options, Bus& bus) {
   if (!start) return complain(kUsage, "--from: " + start.error());
   const auto topics = bus.topics();
   if (!topics) return complain(topics.error());
-  if (const int code = check_topics(globals, options, options.patterns, *topics); code != kDone) return code;
+  if (const int code = check_topics(options, options.patterns, *topics); code != kDone) return code;
   const auto ends = options.exit_at_end ? ends_of(bus, options.patterns, *topics) : Result<Ends>(Ends{});
   if (!ends) return complain(ends.error());
   auto reader = bus.reader(options.patterns, *start, {.lossy = true});
   if (!reader) return complain(reader.error(), options.patterns.front());
+  tell_missing(globals, options.patterns, *topics);
   const Interrupts interrupts(*reader);
   return look(globals, options, *reader, *ends);
 }
@@ -254,11 +266,12 @@ int sub_as_member(const Globals& globals, const SubOptions& options, Bus& bus) {
     if (!info) return complain(info.error(), options.group);
     patterns = info->patterns;
   }
-  if (const int code = check_topics(globals, options, patterns, *topics); code != kDone) return code;
+  if (const int code = check_topics(options, patterns, *topics); code != kDone) return code;
   const auto ends = options.exit_at_end ? ends_of(bus, patterns, *topics) : Result<Ends>(Ends{});
   if (!ends) return complain(ends.error());
   auto consumer = bus.consumer(options.group, options.patterns, consumer_options);
   if (!consumer) return complain(consumer.error(), options.group);
+  tell_missing(globals, patterns, *topics);
   const Interrupts interrupts(*consumer);
   if (options.exec) return sub_with_handlers(globals, options, bus, *consumer, *ends);
   return consume(globals, options, bus, *consumer, *ends);
