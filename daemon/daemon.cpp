@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <fstream>
 #include <thread>
 
 #include "daemon/books.hpp"
@@ -22,6 +23,31 @@ constexpr std::int64_t kSweepEvery = 250'000'000;     // leases that no member a
 constexpr std::int64_t kRetainEvery = 1'000'000'000;  // old segments
 constexpr std::int64_t kReapWait = 200'000;      // completions are waited for this long before new work is looked for
 constexpr std::int64_t kDrain = 30'000'000'000;  // a stop waits this long for the disk
+constexpr std::int64_t kLastBreath = 5'000'000'000;  // a killed daemon's files are closed within this
+constexpr std::int64_t kPatience = 250'000'000;      // and its death may take a moment to show
+
+// Has this process ended, though its parent may not have asked yet?
+bool ended(std::uint64_t pid) {
+  std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
+  std::string text;
+  std::getline(stat, text);
+  const auto name_end = text.rfind(')');
+  return name_end == std::string::npos || name_end + 2 >= text.size() || text[name_end + 2] == 'Z' ||
+         text[name_end + 2] == 'X';
+}
+
+// A daemon that was killed with writes under way keeps its lock until the kernel is done with them, which is after its
+// process seems gone. Who comes in its place waits for that.
+bool lock_or_outlive(const shm::Fd& lock, const api::State& state) {
+  const std::int64_t began = api::monotonic_ns();
+  while (!shm::try_lock(lock)) {
+    const std::uint64_t pid = state.live.header()->daemon_pid.load();
+    const std::int64_t patience = pid != 0 && ended(pid) ? kLastBreath : kPatience;
+    if (api::monotonic_ns() - began > patience) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return true;
+}
 
 }  // namespace
 
@@ -204,7 +230,7 @@ Result<Daemon> Daemon::start(const Bus& bus, const DaemonOptions& options) {
   auto lock = shm::create_file(path, shm::kFileMode, 0);
   if (!lock && lock.error().code() == Errc::already_exists) lock = shm::open_file(path, true);
   if (!lock) return tl::unexpected(api::name(lock.error(), path));
-  if (!shm::try_lock(*lock)) {
+  if (!lock_or_outlive(*lock, *state)) {
     const auto pid = std::uint32_t(state->live.header()->daemon_pid.load());
     return refuse(
         Errc::busy,
