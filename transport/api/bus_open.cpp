@@ -138,12 +138,12 @@ std::uint64_t random64() {
   return std::uint64_t{device()} << 32 | device();
 }
 
-Result<BusLock> BusLock::take(const std::string& directory) {
+Result<BusLock> BusLock::take(const std::string& directory, std::int64_t timeout_ns) {
   const std::string path = directory + "/bus.lock";
   auto fd = shm::create_file(path, shm::kFileMode, 0);
   if (!fd && fd.error().code() == Errc::already_exists) fd = shm::open_file(path, true);
   if (!fd) return tl::unexpected(name(fd.error(), path));
-  if (auto locked = shm::lock(*fd, 30'000'000'000); !locked)
+  if (auto locked = shm::lock(*fd, timeout_ns); !locked)
     return refuse(Errc::busy, path + " stays locked: another process creates or recovers something and does not end");
   return BusLock(std::move(*fd));
 }

@@ -17,7 +17,7 @@ storage::Boundary durable_end(const Topic& topic) {
 bool Feed::from_ring(Place& place, Next& out, bool& done) {
   const log::Ring& ring = topic_->ring();
   done = false;
-  if (!held_ && !ring.intact(place.position)) return false;
+  if (!ring.intact(place.position)) return false;
   const log::Found found = log::event_at(ring, place.position, place.offset, *topic_);
   switch (found.kind) {
     case log::Found::Kind::gone:
@@ -41,11 +41,11 @@ bool Feed::from_ring(Place& place, Next& out, bool& done) {
       return true;
     }
     case log::Found::Kind::skipped:
-      if (!held_ && !ring.intact(place.position)) return false;
+      if (!ring.intact(place.position)) return false;
       place = {found.next_position, found.next_offset};
       return true;
     default:
-      if (!held_ && !ring.intact(place.position)) return false;
+      if (!ring.intact(place.position)) return false;
       out.kind = found.kind == log::Found::Kind::waiting ? Kind::waiting : Kind::nothing;
       out.slot = found.slot;
       out.place = out.next = place;

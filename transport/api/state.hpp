@@ -37,7 +37,7 @@ std::uint64_t random64();
 // Held while topics, groups and the live side come and go. Freed with the object, and by death.
 class BusLock {
  public:
-  static Result<BusLock> take(const std::string& directory);
+  static Result<BusLock> take(const std::string& directory, std::int64_t timeout_ns = 30'000'000'000);
 
  private:
   explicit BusLock(shm::Fd fd) : fd_(std::move(fd)) {}

@@ -298,14 +298,19 @@ std::optional<std::array<Topic::IntentCopy, 2>> Topic::intents(std::uint32_t slo
 
 const layout::HandlePage* Topic::page(std::uint32_t slot) { return state_->live.handles().map(slot, pages_); }
 
-Result<void> raise_offset_bound(Topic& topic) {
+bool offsets_run_low(const Topic& topic) {
+  return topic.control()->offset_bound.load(std::memory_order_relaxed) <
+         topic.end().offset + bound_step(topic.header().options) / 2;
+}
+
+Result<void> raise_offset_bound(Topic& topic, std::int64_t timeout_ns) {
   const State& state = *topic.state();
-  auto lock = BusLock::take(state.directory);
+  auto lock = BusLock::take(state.directory, timeout_ns);
   if (!lock) return tl::unexpected(lock.error());
   layout::TopicControl* control = topic.writable();
   const std::uint64_t step = bound_step(control->header.options);
   const std::uint64_t next = topic.end().offset;
-  if (control->offset_bound.load() > next + step / 2) return {};  // somebody else did
+  if (!offsets_run_low(topic)) return {};  // somebody else did
   auto meta = read_topic_meta(state, topic.name());
   if (!meta) return tl::unexpected(meta.error());
   meta->clean = 0;

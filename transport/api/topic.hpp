@@ -79,8 +79,9 @@ Result<void> delete_topic(const StatePtr& state, std::string_view name);
 // The offset after the last event in a topic's segments; 0 when there are none.
 Offset end_on_disk(const std::string& directory);
 
-// Raises the bound of offsets that may be given, on disk first. Takes the bus lock.
-Result<void> raise_offset_bound(Topic& topic);
+// Raises the bound of offsets that may be given, on disk first. Waits for the bus lock at most this long.
+Result<void> raise_offset_bound(Topic& topic, std::int64_t timeout_ns = 30'000'000'000);
+bool offsets_run_low(const Topic& topic);  // less than half a step is left
 // Writes down that nothing was given beyond the end; only while no producer lives. Call under the bus lock.
 Result<void> settle_offset_bound(Topic& topic);
 
