@@ -205,12 +205,11 @@ void Books::checkpoint(bool force) {
       const std::uint64_t now = signature(*watch);
       if (now == watch->saved) continue;
       watch->bytes_signature = now;
-      watch->state->engine().snapshot(watch->bytes, api::instant());
+      api::take_checkpoint(*watch->state, watch->bytes);
       watch->dlq_end = writer_ ? writer_->topic().end().offset : 0;
     }
     if (!force && !dlq_on_disk(*watch)) continue;
-    auto blob = api::checkpoint_blob(*group_->state(), name(), watch->state->topic());
-    if (auto written = blob.write(watch->bytes, true); !written) {
+    if (auto written = api::write_checkpoint(*watch->state, watch->bytes); !written) {
       if (!told_) log_(2, "group " + name() + ": its state is not written to disk: " + written.error().message());
       told_ = true;
     } else {

@@ -244,8 +244,7 @@ Result<Daemon> Daemon::start(const Bus& bus, const DaemonOptions& options) {
         Errc::busy,
         "another daemon (pid " + std::to_string(pid) + ") has the bus " + state->directory + "; stop it first.", pid);
   }
-  auto handle = state->live.handles().acquire(layout::HandleKind::daemon, 0, "penstockd",
-                                              [](const shm::HandleCopy&) { return false; });
+  auto handle = api::acquire_handle(state, layout::HandleKind::daemon, 0, "penstockd");
   if (!handle) return tl::unexpected(api::name(handle.error(), "the daemon"));
   daemon::Log log = options.log ? daemon::Log(options.log) : daemon::Log([](int, const std::string&) {});
   auto impl = std::make_unique<Impl>(state, std::move(*lock), std::move(*handle), options, std::move(log));

@@ -60,8 +60,7 @@ Result<std::unique_ptr<LetterWriter>> LetterWriter::open(const api::StatePtr& st
     topic = api::Topic::open(state, dlq, true);
   }
   if (!topic) return tl::unexpected(topic.error());
-  auto handle = state->live.handles().acquire(layout::HandleKind::daemon, (*topic)->header().topic_id, dlq,
-                                              [](const shm::HandleCopy&) { return false; });
+  auto handle = api::acquire_handle(state, layout::HandleKind::daemon, (*topic)->header().topic_id, dlq);
   if (!handle) return tl::unexpected(api::name(handle.error(), "the daemon's handle of " + dlq));
   return std::unique_ptr<LetterWriter>(new LetterWriter(std::move(*topic), std::move(*handle)));
 }

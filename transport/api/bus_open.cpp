@@ -101,7 +101,14 @@ Result<shm::Live> open_live(const std::string& directory, std::uint64_t bus_id, 
   std::error_code error;
   const std::string target = fs::read_symlink(directory + "/live", error).string();
   if (error) return tl::unexpected(Error(Errc::not_found));
-  return shm::Live::open(target, bus_id, writable);
+  auto live = shm::Live::open(target, bus_id, writable);
+  // What is there and cannot be opened (another version's, another user's) may be in use: it is not made anew.
+  if (!live && live.error().code() == Errc::incompatible)
+    return refuse(Errc::incompatible, target + ": layout version " + std::to_string(live.error().detail()) +
+                                          ", this program reads " + std::to_string(layout::kLayoutVersion) +
+                                          "; use programs of one version, or unload the bus with the other.");
+  if (!live) return tl::unexpected(name(live.error(), target));
+  return live;
 }
 
 Result<void> publish_live(const std::string& directory, const std::string& target) {
@@ -168,10 +175,12 @@ Result<StatePtr> open_bus(const std::string& given, bool create) {
     auto id = read_bus_id(directory);
     if (!id) return tl::unexpected(id.error());
     state->bus_id = *id;
-    if (auto live = open_live(directory, *id)) {
+    auto live = open_live(directory, *id);
+    if (live) {
       state->live = std::move(*live);
       return state;
     }
+    if (live.error().code() != Errc::not_found) return tl::unexpected(live.error());
   }
   if (auto made = make_directories(directory); !made) return tl::unexpected(made.error());
   auto lock = BusLock::take(directory);
@@ -181,6 +190,7 @@ Result<StatePtr> open_bus(const std::string& given, bool create) {
   if (!id) return tl::unexpected(id.error());
   state->bus_id = *id;
   auto live = open_live(directory, *id);  // somebody else may have made it while we waited
+  if (!live && live.error().code() != Errc::not_found) return tl::unexpected(live.error());
   if (!live) {
     const std::string path = live_name(state->settings, directory, *id);
     live = shm::Live::create(path, *id, directory);

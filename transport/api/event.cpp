@@ -10,8 +10,11 @@ namespace penstock {
 namespace {
 
 EventId to_id(const layout::Id128& value) {
-  EventId out;
-  std::memcpy(out.bytes.data(), &value, sizeof value);
+  EventId out;  // the most significant byte first, as XXH3-128 is written canonically
+  for (std::size_t i = 0; i < 8; ++i) {
+    out.bytes[7 - i] = std::byte(value.high >> (8 * i));
+    out.bytes[15 - i] = std::byte(value.low >> (8 * i));
+  }
   return out;
 }
 
@@ -26,8 +29,7 @@ std::string EventId::hex() const {
   static constexpr char kDigits[] = "0123456789abcdef";
   std::string out(32, '0');
   for (std::size_t i = 0; i < 16; ++i) {
-    // The most significant byte first, as XXH3-128 is written canonically.
-    const auto byte = std::to_integer<unsigned>(bytes[15 - i]);
+    const auto byte = std::to_integer<unsigned>(bytes[i]);
     out[2 * i] = kDigits[byte >> 4];
     out[2 * i + 1] = kDigits[byte & 15];
   }

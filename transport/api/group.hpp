@@ -87,8 +87,9 @@ class GroupState {
 
 storage::Blob checkpoint_blob(const State& state, std::string_view group, std::string_view topic);
 
-// Writes the checkpoint of one group's topic.
-Result<void> save_group_state(GroupState& state, bool sync);
+// A group's checkpoint of one topic: whose it is, then the engine's snapshot.
+void take_checkpoint(const GroupState& state, std::vector<std::byte>& out);
+Result<void> write_checkpoint(const GroupState& state, std::span<const std::byte> bytes);
 
 inline group::Instant instant() { return {monotonic_ns(), now_ns()}; }
 

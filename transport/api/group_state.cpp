@@ -14,6 +14,12 @@ std::string state_path(const Group& group, std::string_view topic) {
   return group.state()->live.group_path(group.name()) + "/" + std::string(topic);
 }
 
+// What a checkpoint begins with.
+struct CheckpointOwner {
+  std::uint64_t topic_id;
+  std::uint64_t group_id;
+};
+
 // Growing is rare, so the file is opened for it each time: ten thousand topics must not cost ten thousand descriptors.
 group::Allocate allocator(std::string path) {
   return [path = std::move(path)](std::size_t offset, std::size_t bytes) {
@@ -46,6 +52,11 @@ Result<std::shared_ptr<GroupState>> GroupState::map(const std::shared_ptr<Group>
           shm::check(out->control()->header.preamble, layout::kMagicGroupTopic, group->state()->live.identity());
       !good)
     return tl::unexpected(api::name(good.error(), path));
+  // Left behind by a topic or a group of the same name that was deleted: made anew.
+  const layout::GroupTopicHeader& header = out->control()->header;
+  auto live_topic = Topic::look(group->state(), topic);
+  if (header.group_id != group->id() || (live_topic && (*live_topic)->header().topic_id != header.topic_id))
+    return tl::unexpected(Error(Errc::not_found));
   group::Setup setup;
   setup.member = access.member;
   setup.pid = std::uint32_t(::getpid());
@@ -82,7 +93,10 @@ Result<void> GroupState::create(const std::shared_ptr<Group>& group, std::string
                 group->name(), topic_name);
   // Events of a memory topic's earlier life are gone with it, and so is what was known of them.
   auto saved = checkpoint_blob(*state, group->name(), topic_name).read();
-  if (saved && (*topic)->durable()) {
+  // One of a topic or group of the same name that was deleted is nobody's.
+  const CheckpointOwner owner{(*topic)->header().topic_id, group->id()};
+  const bool ours = saved && saved->size() >= sizeof owner && std::memcmp(saved->data(), &owner, sizeof owner) == 0;
+  if (ours && (*topic)->durable()) {
     group::Setup setup;
     setup.options = &group->options();
     setup.marks = group->dlq() == topic_name;
@@ -92,12 +106,30 @@ Result<void> GroupState::create(const std::shared_ptr<Group>& group, std::string
     auto engine = group::GroupTopic::open(bytes, std::move(setup));
     if (!engine) return give_up(engine.error());
     const Place end = (*topic)->end();
-    if (auto restored = engine->restore(*saved, {end.offset, end.position}, instant()); !restored)
+    if (auto restored = engine->restore(std::span(*saved).subspan(sizeof owner), {end.offset, end.position}, instant());
+        !restored)
       return give_up(restored.error());
   } else if (!saved && saved.error().code() != Errc::not_found) {
     return give_up(saved.error());
   }
   if (::rename(temporary.c_str(), path.c_str()) != 0) return give_up(shm::from_errno(errno));
+  return {};
+}
+
+void take_checkpoint(const GroupState& state, std::vector<std::byte>& out) {
+  std::vector<std::byte> snapshot;
+  state.engine().snapshot(snapshot, instant());
+  const layout::GroupTopicHeader& header = state.control()->header;
+  const CheckpointOwner owner{header.topic_id, header.group_id};
+  out.resize(sizeof owner + snapshot.size());
+  std::memcpy(out.data(), &owner, sizeof owner);
+  std::memcpy(out.data() + sizeof owner, snapshot.data(), snapshot.size());
+}
+
+Result<void> write_checkpoint(const GroupState& state, std::span<const std::byte> bytes) {
+  auto blob = checkpoint_blob(*state.group().state(), state.group().name(), state.topic());
+  if (auto written = blob.write(bytes, true); !written)
+    return tl::unexpected(name(written.error(), "the checkpoint of group " + state.group().name()));
   return {};
 }
 

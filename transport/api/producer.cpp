@@ -109,7 +109,6 @@ log::Stamp Producer::Impl::stamp(std::size_t payload, std::size_t attribute_byte
     out.id_high = id.high;
     out.flags |= layout::kFlagGivenId;
   }
-  if (given.deliver_at || given.ttl) out.flags |= layout::kFlagTimed;
   last.push_back(out);  // keeps its capacity: allocates only until the largest batch was seen
   return out;
 }
@@ -331,23 +330,6 @@ void Claim::abort() {
 
 namespace {
 
-// A dead producer's slot may begin another life when nothing in the ring needs its intents: each names a place that was
-// passed, was never claimed, or has its header written.
-bool explained(const api::StatePtr& state, const shm::HandleCopy& former) {
-  auto topic = api::Topic::open_locked(state, former.target, false);
-  if (!topic || (*topic)->header().topic_id != former.topic_id) return true;
-  const log::Ring& ring = (*topic)->ring();
-  for (const auto& intent : former.intents) {
-    if (layout::shape_lines(intent.shape) == 0) continue;
-    const layout::TailFields start = layout::tail_of(intent.tail);
-    if (start.end < ring.control->reclaim.load(std::memory_order_acquire)) continue;
-    if (ring.tail().end <= start.end) continue;
-    if (ring.at(start.end)->tag.load(std::memory_order_acquire) != layout::tag_for(ring.nonce, start.offset))
-      return false;
-  }
-  return true;
-}
-
 Result<void> become_only_producer(api::Topic& topic, const shm::Handle& handle) {
   layout::Word& owner = topic.writable()->single_owner;
   std::uint64_t seen = owner.load();
@@ -378,9 +360,7 @@ Result<Producer> Bus::producer(std::string_view topic, const ProducerOptions& op
   // Under the bus lock, so that a daemon that stops sees every producer there is, or none comes until it is done.
   auto lock = api::BusLock::take(state_->directory);
   if (!lock) return tl::unexpected(lock.error());
-  auto handle =
-      state_->live.handles().acquire(layout::HandleKind::producer, (*opened)->header().topic_id, topic,
-                                     [this](const shm::HandleCopy& former) { return explained(state_, former); });
+  auto handle = api::acquire_handle(state_, layout::HandleKind::producer, (*opened)->header().topic_id, topic);
   if (!handle) return tl::unexpected(api::name(handle.error(), "a producer of topic " + std::string(topic)));
   if ((*opened)->header().options.single_producer != 0)
     if (auto only = become_only_producer(**opened, *handle); !only) return tl::unexpected(only.error());

@@ -55,8 +55,7 @@ Result<void> Reader::Impl::add(const std::string& topic, StartAt start) {
   const bool held = (*opened)->held_by_readers() && !options.lossy;
   auto source = std::make_unique<Source>(Source{Feed(*opened, held), {}, {}});
   if (held) {
-    auto pin = state->live.handles().acquire(layout::HandleKind::reader, (*opened)->header().topic_id, topic,
-                                             [](const shm::HandleCopy&) { return true; });
+    auto pin = api::acquire_handle(state, layout::HandleKind::reader, (*opened)->header().topic_id, topic);
     if (!pin) return tl::unexpected(api::name(pin.error(), "a reader of topic " + topic));
     source->pin = std::move(*pin);
     // The pin first, then a look at what was given up: whoever raises the limit announces it before he scans the pins.
@@ -180,8 +179,7 @@ Result<Reader> Bus::reader(const std::vector<std::string>& patterns, StartAt sta
   if (patterns.empty()) return refuse(Errc::invalid_argument, "a reader wants at least one topic or pattern");
   for (const std::string& pattern : patterns)
     if (!group::valid_pattern(pattern)) return refuse(Errc::invalid_name, "topic or pattern " + pattern);
-  auto handle = state_->live.handles().acquire(layout::HandleKind::reader, 0, patterns.front(),
-                                               [](const shm::HandleCopy&) { return true; });
+  auto handle = api::acquire_handle(state_, layout::HandleKind::reader, 0, patterns.front());
   if (!handle) return tl::unexpected(api::name(handle.error(), "a reader"));
   auto impl = std::make_unique<Reader::Impl>(state_, std::move(*handle), patterns, options);
   if (auto found = impl->find_topics(start); !found) return tl::unexpected(found.error());

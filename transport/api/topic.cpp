@@ -73,8 +73,6 @@ Result<void> make_live(const State& state, std::string_view name) {
     control->reclaim.store(recovered->next_position);
     control->offset_bound.store(meta->offset_bound);
     control->durable = {recovered->next_position, next};
-    control->first_offset.store(recovered->first_offset);
-    control->first_position.store(recovered->first_position);
   });
   if (!mapping) return tl::unexpected(api::name(mapping.error(), "the ring of topic " + std::string(name)));
   return {};
@@ -262,7 +260,7 @@ Place Topic::oldest() const {
     if (reclaim >= tail.position) return tail;
     if (reclaim == ring_.base_position) return {reclaim, ring_.base_offset};
     const std::uint64_t tag = ring_.at(reclaim)->tag.load(std::memory_order_acquire);
-    const std::uint64_t offset = layout::offset_for(ring_.nonce, tag);
+    const std::uint64_t offset = layout::offset_of_tag(ring_.nonce, tag);
     if (offset <= tail.offset) return {reclaim, offset};
     // A claim whose header is not written yet stands there, and nothing older is left: its owner is waited for at the
     // tail as well as here.
@@ -297,6 +295,33 @@ std::optional<std::array<Topic::IntentCopy, 2>> Topic::intents(std::uint32_t slo
 }
 
 const layout::HandlePage* Topic::page(std::uint32_t slot) { return state_->live.handles().map(slot, pages_); }
+
+namespace {
+
+// A dead producer's slot may begin another life when nothing in the ring needs its intents: each names a place that was
+// passed, was never claimed, or has its header written.
+bool explained(const StatePtr& state, const shm::HandleCopy& former) {
+  auto topic = Topic::look(state, former.target);
+  if (!topic || (*topic)->header().topic_id != former.topic_id) return true;
+  const log::Ring& ring = (*topic)->ring();
+  for (const auto& intent : former.intents) {
+    if (layout::shape_lines(intent.shape) == 0) continue;
+    const layout::TailFields start = layout::tail_of(intent.tail);
+    if (start.end < ring.control->reclaim.load(std::memory_order_acquire)) continue;
+    if (ring.tail().end <= start.end) continue;
+    if (ring.at(start.end)->tag.load(std::memory_order_acquire) != layout::tag_for(ring.nonce, start.offset))
+      return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+Result<shm::Handle> acquire_handle(const StatePtr& state, layout::HandleKind kind, std::uint64_t topic_id,
+                                   std::string_view target) {
+  return state->live.handles().acquire(kind, topic_id, target,
+                                       [&state](const shm::HandleCopy& former) { return explained(state, former); });
+}
 
 bool offsets_run_low(const Topic& topic) {
   return topic.control()->offset_bound.load(std::memory_order_relaxed) <

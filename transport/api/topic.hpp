@@ -85,6 +85,10 @@ bool offsets_run_low(const Topic& topic);  // less than half a step is left
 // Writes down that nothing was given beyond the end; only while no producer lives. Call under the bus lock.
 Result<void> settle_offset_bound(Topic& topic);
 
+// A handle whose slot nobody needs any more.
+Result<shm::Handle> acquire_handle(const StatePtr& state, layout::HandleKind kind, std::uint64_t topic_id,
+                                   std::string_view target);
+
 // Does a living handle publish to it?
 bool has_producer(const Topic& topic);
 

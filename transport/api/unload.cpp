@@ -3,15 +3,6 @@
 
 namespace penstock::api {
 
-Result<void> save_group_state(GroupState& state, bool sync) {
-  std::vector<std::byte> bytes;
-  state.engine().snapshot(bytes, instant());
-  auto blob = checkpoint_blob(*state.group().state(), state.group().name(), state.topic());
-  if (auto written = blob.write(bytes, sync); !written)
-    return tl::unexpected(name(written.error(), "the checkpoint of group " + state.group().name()));
-  return {};
-}
-
 Result<void> save_everything(const StatePtr& state) {
   for (const std::string& name : list_names(state->live.path() + "/topics")) {
     auto topic = Topic::open_locked(state, name, true);
@@ -30,7 +21,9 @@ Result<void> save_everything(const StatePtr& state) {
       if (topic == "@group") continue;
       auto opened = GroupState::open_locked(*group, topic, {});
       if (!opened) continue;
-      if (auto saved = save_group_state(**opened, true); !saved) return saved;
+      std::vector<std::byte> bytes;
+      take_checkpoint(**opened, bytes);
+      if (auto saved = write_checkpoint(**opened, bytes); !saved) return saved;
     }
   }
   return {};

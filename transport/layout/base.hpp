@@ -20,8 +20,8 @@ inline constexpr std::size_t kFalseShare = 128;  // neighbours are prefetched in
 inline constexpr std::uint32_t kLayoutVersion = 1;
 
 // Every file, in memory or on disk, begins with these 64 bytes.
-// A reader refuses an unknown magic, another version, or an incompat bit it does not know; it opens read-only when it
-// meets an unknown ro_compat bit; unknown compat bits are ignored.
+// A reader refuses an unknown magic, another version, or an incompat bit it does not know; who would write refuses an
+// unknown ro_compat bit too; unknown compat bits are ignored.
 struct Preamble {
   std::uint64_t magic;      // which structure this is
   std::uint32_t version;    // kLayoutVersion of the writer

@@ -12,7 +12,7 @@ struct DeadLetterFields {
   std::int64_t last_ns;      // last failure
   std::uint32_t attempts;    // failed attempts
   std::uint32_t redrives;    // times given back to the group before
-  std::uint8_t disposition;  // layout::Failure of the last delivery, told as Disposition
+  std::uint8_t disposition;  // Disposition
   std::uint8_t reserved;
   std::uint16_t topic_size, group_size, member_size, class_size, reason_size;
   std::uint32_t reserved1;

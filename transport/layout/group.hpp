@@ -14,7 +14,6 @@ namespace penstock::layout {
 
 enum class Ordering : std::uint8_t { parallel = 0, key = 1, strict = 2 };
 enum class Expired : std::uint8_t { dlq = 0, skip = 1 };
-enum class StartKind : std::uint8_t { beginning = 0, end = 1, offset = 2, time = 3 };
 
 inline constexpr std::size_t kBackoffSteps = 16;
 inline constexpr std::size_t kPatternBytes = 2560;
@@ -28,15 +27,13 @@ struct GroupOptions {
   std::uint64_t dedupe_age_ns = 0;  // 0: no bound by age
   std::uint64_t lease_ns = 30'000'000'000;
   std::uint64_t backoff_ns[kBackoffSteps] = {100'000'000, 1'000'000'000, 5'000'000'000, 30'000'000'000};
-  std::int64_t start_value = 0;  // an offset, or nanoseconds since the epoch
   Ordering ordering = Ordering::parallel;
   Expired expired = Expired::dlq;
-  StartKind start = StartKind::beginning;
   std::uint8_t paused = 0;
-  std::uint8_t reserved[4] = {};
+  std::uint8_t reserved[5] = {};
   friend bool operator==(const GroupOptions&, const GroupOptions&) = default;
 };
-static_assert(sizeof(GroupOptions) == 32 + 8 * kBackoffSteps + 8 + 8);
+static_assert(sizeof(GroupOptions) == 32 + 8 * kBackoffSteps + 8);
 
 struct GroupFile {  // live/groups/<group>/@group
   Preamble preamble;

@@ -33,7 +33,7 @@ struct HandlePage {
   Word pid;          // of the owner, for people; the lock is the proof
   Word start_time;   // the process's start in clock ticks since boot, for people
   Word topic_id;     // producers and readers: whose intents or pin these are
-  Word topic_name_hash;
+  Word reserved;
   alignas(kFalseShare) Intent intents[2];
   alignas(kFalseShare) Word pin;     // readers of memory topics: the line they have read up to; kNoPosition: none
   alignas(kFalseShare) Name target;  // the topic's or group's name, for people

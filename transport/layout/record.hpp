@@ -34,7 +34,6 @@ inline constexpr std::uint32_t kNoSlot = kMaxSlots - 1;  // never given to a han
 inline constexpr std::uint64_t kMaxClaimLines = (1ull << kLinesBits) - 1;
 
 inline constexpr std::uint32_t kCommitBit = 2;  // claimed | kCommitBit == committed
-inline constexpr std::uint32_t kAbortBit = 4;   // claimed | kAbortBit == aborted
 
 struct WordFields {
   State state = State::unwritten;
@@ -64,7 +63,7 @@ inline constexpr std::uint32_t kMaxBatch = (1u << kCountBits) - 1;  // events of
 struct LinkFields {
   std::uint32_t slot = 0;
   std::uint32_t incarnation = 0;
-  std::uint32_t lines = 0;  // 0: this is the first claim of the ring's life
+  std::uint32_t lines = 0;  // 0: not known: the first claim of the ring's life, or one before had a handle that is gone
   std::uint32_t count = 0;
 };
 constexpr std::uint64_t pack(const LinkFields& f) {
@@ -80,7 +79,6 @@ constexpr LinkFields link_of(std::uint64_t link) {
 enum Flags : std::uint32_t {
   kFlagGivenId = 1,   // id is the XXH3-128 of a given id, else (producer, sequence)
   kFlagChecksum = 2,  // eight bytes of checksum stand before the attributes
-  kFlagTimed = 4,     // the attributes hold deliver_at or expires_at
 };
 struct SizeFields {
   std::uint32_t payload = 0;
@@ -135,16 +133,6 @@ constexpr std::uint64_t offset_of_tag(std::uint64_t nonce, std::uint64_t tag) {
   return (x * 0xF1DE83E19937733Dull) ^ nonce;  // the inverse of 0x9E3779B97F4A7C15
 }
 static_assert(offset_of_tag(77, tag_for(77, 0x123456789abcdull)) == 0x123456789abcdull);
-
-// The offset whose tag this is.
-constexpr std::uint64_t offset_for(std::uint64_t nonce, std::uint64_t tag) {
-  std::uint64_t x = tag ^ (tag >> 32);
-  x *= 0x96DE1B173F119089ull;  // inverse of 0xBF58476D1CE4E5B9 modulo 2^64
-  x ^= x >> 29 ^ x >> 58;
-  return (x * 0xF1DE83E19937733Dull) ^ nonce;  // inverse of 0x9E3779B97F4A7C15
-}
-static_assert(0xBF58476D1CE4E5B9ull * 0x96DE1B173F119089ull == 1 && 0x9E3779B97F4A7C15ull * 0xF1DE83E19937733Dull == 1);
-static_assert(offset_for(0x123456789abcdefull, tag_for(0x123456789abcdefull, 987654321)) == 987654321);
 
 // The tail: where the next claim starts and which offset it gets, replaced as one 16-byte word.
 struct TailFields {

@@ -12,7 +12,7 @@ enum class FullPolicy : std::uint8_t { block = 0, fail = 1, drop_oldest = 2 };
 
 // What a topic was created with; kept in topic.meta on disk and copied into the live header.
 struct TopicOptions {
-  std::uint64_t ring_bytes = 16ull << 20;  // a multiple of 4096
+  std::uint64_t ring_bytes = 16ull << 20;  // a power of two
   std::uint64_t max_payload = 0;           // bytes; 0: a quarter of the ring, at most 1 GiB
   std::uint64_t retention_bytes = 0;       // 0: no bound
   std::uint64_t retention_ns = 0;          // 0: no bound
@@ -51,8 +51,6 @@ struct TopicControl {
   // Written by the persister once a flush, read by who awaits durability.
   alignas(kFalseShare) Pair durable;       // low: every line below is on disk; high: every offset below is
   Word durable_error;                      // errno of a persister that cannot go on, else 0
-  Word first_offset;                       // the oldest offset that can still be read
-  Word first_position;                     //
   Word deleted;                            // 1: the topic was deleted; handles end with an error
   alignas(kFalseShare) Word single_owner;  // single-producer topics: slot | incarnation << 16 | 1 << 63, else 0
   std::byte reserved1[kPage - 3 * kFalseShare - sizeof(Word)];

@@ -30,6 +30,7 @@ bool Publisher::room(std::uint64_t end) {
 // is right if the compare-and-swap that follows succeeds, and forgotten if not.
 std::uint64_t Publisher::link_to(const TailFields& tail) {
   if (tail.end == ring_.base_position) return 0;
+  if (tail.slot == slot_ && last_lines_ == 0) return 0;  // this slot's, but of an earlier life
   if (tail.slot == slot_) return pack(layout::LinkFields{slot_, incarnation_ & 0xfff, last_lines_, last_count_});
   const layout::HandlePage* page = neighbours_.page(tail.slot);
   if (page == nullptr) return 0;

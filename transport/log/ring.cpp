@@ -149,7 +149,7 @@ bool inner_at(const Ring& ring, std::uint64_t position, std::uint64_t offset, Fo
   if (distance == 0 || distance > (position & ring.mask)) return true;
   const std::uint64_t head_position = position - distance;
   const std::uint64_t head_offset =
-      layout::offset_for(ring.nonce, ring.at(head_position)->tag.load(std::memory_order_acquire));
+      layout::offset_of_tag(ring.nonce, ring.at(head_position)->tag.load(std::memory_order_acquire));
   Look head;
   if (!glance(ring, head_position, head_offset, head) || head.state != State::committed) return true;
   if (offset <= head_offset || offset >= head_offset + head.count) return true;

@@ -22,8 +22,9 @@ layout::Preamble preamble(std::uint64_t magic, std::uint32_t size, const Identit
 Result<void> check(const layout::Preamble& preamble, std::uint64_t magic, const Identity& identity) {
   if (preamble.magic != magic || preamble.version != layout::kLayoutVersion || preamble.incompat != 0)
     return tl::unexpected(Error(Errc::incompatible, preamble.version));
+  // Of another bus, or of an earlier boot: as good as not there.
   if (preamble.bus_id != identity.bus_id || preamble.boot_id != identity.boot_id)
-    return tl::unexpected(Error(Errc::incompatible, 0));
+    return tl::unexpected(Error(Errc::not_found));
   return {};
 }
 
@@ -124,7 +125,9 @@ Result<Handle> Handles::take_existing(std::uint32_t slot, const Reusable& reusab
   if (!try_lock(*fd)) return tl::unexpected(Error(Errc::busy));
   const auto former = copy(slot);
   if (!former) return tl::unexpected(Error(Errc::incompatible));
-  if (former->kind == HandleKind::producer && !reusable(*former)) return tl::unexpected(Error(Errc::busy));
+  const bool claimed =
+      layout::shape_lines(former->intents[0].shape) != 0 || layout::shape_lines(former->intents[1].shape) != 0;
+  if (former->kind != HandleKind::none && claimed && !reusable(*former)) return tl::unexpected(Error(Errc::busy));
   auto mapping = Mapping::of(*fd, true, sizeof(HandlePage));
   if (!mapping) return tl::unexpected(mapping.error());
   Handle handle;

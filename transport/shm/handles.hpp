@@ -24,7 +24,8 @@ struct Identity {
 };
 
 layout::Preamble preamble(std::uint64_t magic, std::uint32_t size, const Identity& identity);
-// Errc::incompatible for a foreign file, another version or unknown incompat bits.
+// Errc::incompatible for a foreign file, another version or unknown incompat bits; not_found for one of another bus or
+// of an earlier boot.
 Result<void> check(const layout::Preamble& preamble, std::uint64_t magic, const Identity& identity);
 
 // A living handle. Closing it (its destructor) frees the slot; dying does too.
@@ -67,7 +68,7 @@ struct HandleCopy {
 
 class Handles {
  public:
-  // May the slot's former owner, a producer of this topic that did not close, be forgotten? Not while a claim of its
+  // May the slot's former owner, which published and did not close, be forgotten? Not while a claim of its
   // can only be explained by its intents.
   using Reusable = std::function<bool(const HandleCopy&)>;
 

@@ -58,7 +58,7 @@ Result<Live> Live::open(const std::string& path, std::uint64_t bus_id, bool writ
   if (!wake) return tl::unexpected(wake.error());
   const auto header_size = size_of(*header), wake_size = size_of(*wake);
   if (!header_size || *header_size < layout::kLiveBytes || !wake_size || *wake_size < sizeof(WakeFile))
-    return tl::unexpected(Error(Errc::incompatible));
+    return tl::unexpected(Error(Errc::corrupt));
   auto header_mapping = Mapping::of(*header, writable, layout::kLiveBytes);
   if (!header_mapping) return tl::unexpected(header_mapping.error());
   auto wake_mapping = Mapping::of(*wake, writable, sizeof(WakeFile));
