@@ -209,7 +209,8 @@ void Books::checkpoint(bool force) {
       watch->dlq_end = writer_ ? writer_->topic().end().offset : 0;
     }
     if (!force && !dlq_on_disk(*watch)) continue;
-    if (auto written = api::write_checkpoint(*watch->state, watch->bytes); !written) {
+    auto written = api::write_checkpoint(*watch->state, watch->bytes, force);
+    if (!written) {
       if (!told_) log_(2, "group " + name() + ": its state is not written to disk: " + written.error().message());
       told_ = true;
     } else {

@@ -100,7 +100,9 @@ Json group_topic_json(const GroupTopicInfo& info) {
           {"redelivered", info.redelivered},
           {"duplicates_skipped", info.duplicates_skipped},
           {"dead_lettered", info.dead_lettered},
-          {"members", info.members}};
+          {"members", info.members},
+          {"missed", info.missed},
+          {"damaged", info.damaged}};
 }
 
 Json pending_json(const std::string& group, const PendingInfo& info) {

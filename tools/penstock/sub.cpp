@@ -84,19 +84,27 @@ Parsed<StartAt> group_start(const Bus& bus, const SubOptions& options) {
 class MissedTeller {
  public:
   explicit MissedTeller(const Globals& globals) : globals_(globals) {}
-  void tell(const Reader& reader, bool last) {
-    const std::uint64_t missed = reader.missed();
+  template <class Source>  // a Reader or a Consumer
+  void tell(const Source& source, bool last) {
+    const std::uint64_t missed = source.missed(), damaged = source.damaged();
     const auto now = Clock::now();
-    if (missed == told_ || (!last && now - when_ < 1s)) return;
-    note(globals_, "missed " + std::to_string(missed - told_) +
-                       " events that were overwritten before they were read; read faster, or use --group");
-    told_ = missed;
+    if ((missed == missed_ && damaged == damaged_) || (!last && now - when_ < 1s)) return;
+    if (missed != missed_) {
+      note(globals_, "missed " + std::to_string(missed - missed_) +
+                         " events that were overwritten or removed before they were read; read faster, or keep more");
+    }
+    if (damaged != damaged_) {
+      note(globals_, std::to_string(damaged - damaged_) +
+                         " offsets could not be read from disk and were passed over; run 'penstock verify'");
+    }
+    missed_ = missed;
+    damaged_ = damaged;
     when_ = now;
   }
 
  private:
   const Globals& globals_;
-  std::uint64_t told_ = 0;
+  std::uint64_t missed_ = 0, damaged_ = 0;
   Clock::time_point when_{};
 };
 
@@ -170,6 +178,7 @@ int consume(const Globals& globals, const SubOptions& options, Bus& bus, Consume
   Out out;
   std::vector<Delivery> leased;
   Settled settled(globals, bus, consumer, ends);
+  MissedTeller missed(globals);
   std::uint64_t count = 0;
   int code = kDone;
   while (code == kDone && !stopping() && (!options.most || count < *options.most)) {
@@ -177,6 +186,7 @@ int consume(const Globals& globals, const SubOptions& options, Bus& bus, Consume
     const auto taken = lease_some(globals, options, consumer, room, leased, out);
     const bool any = !leased.empty();
     code = write_and_ack(globals, leased, out, count);
+    missed.tell(consumer, false);
     if (!out.good()) break;
     if (code != kDone || any) continue;
     if (!taken && taken.error().code() != Errc::interrupted) return out.finish(complain(taken.error(), options.group));
@@ -189,6 +199,7 @@ int consume(const Globals& globals, const SubOptions& options, Bus& bus, Consume
     const auto woken = consumer.wait(options.exit_at_end ? 20ms : kLook);
     if (!woken && woken.error().code() != Errc::interrupted) code = complain(woken.error(), options.group);
   }
+  missed.tell(consumer, true);
   return out.finish(code == kDone && stopping() ? kInterrupted : code);
 }
 

@@ -60,9 +60,22 @@ int verify_one(const Globals& globals, Out& out, const std::string& source, std:
   return result;
 }
 
+// What topics and groups are, and where groups stand: told only where it is damaged.
+int verify_books(const Globals& globals, Out& out, const std::string& directory) {
+  const auto reports = Log::verify_books(directory);
+  if (!reports) return complain(reports.error(), directory);
+  int result = kDone;
+  for (const FileReport& report : *reports) {
+    show(globals, out, report);
+    result = complain(kDamaged, report.file + ": " + report.problems.front());
+  }
+  return result;
+}
+
 int verify(const Globals& globals, std::vector<std::string> sources) {
   const std::string directory = globals.directory();
-  if (sources.empty()) {
+  const bool everything = sources.empty();
+  if (everything) {
     if (no_bus(directory)) {
       return complain(
           kNotFound,
@@ -72,7 +85,7 @@ int verify(const Globals& globals, std::vector<std::string> sources) {
   }
   Out out;
   Progress progress(!globals.quiet, "files");
-  int code = kDone;
+  int code = everything ? verify_books(globals, out, directory) : kDone;
   std::uint64_t files = 0;
   for (const std::string& source : sources) {
     if (stopping() || !out.drain()) break;

@@ -168,6 +168,8 @@ Result<std::vector<GroupTopicInfo>> Bus::group_topics(std::string_view name) con
     told.redelivered = info.redelivered;
     told.duplicates_skipped = info.duplicates;
     told.dead_lettered = info.dead_lettered;
+    told.missed = (*state)->control()->missed.load(std::memory_order_relaxed);
+    told.damaged = (*state)->control()->damaged.load(std::memory_order_relaxed);
     if (letters) {
       if (info.in_flight + told.retrying == 0)
         continue;  // redriven events that are under way; otherwise nothing to tell

@@ -78,7 +78,8 @@ Result<void> Bus::seek_group(std::string_view name, StartAt to) {
     if (!topic) continue;
     auto place = api::Feed(*topic, false).start(to);
     if (!place) return tl::unexpected(place.error());
-    auto state = api::GroupState::open(*group, topic_name, {});
+    // A place is given to the group, so one that cannot be read is not missed.
+    auto state = api::GroupState::open(*group, topic_name, {.forget = true});
     if (!state) return tl::unexpected(state.error());
     auto lock = api::BusLock::take(state_->directory);
     if (!lock) return tl::unexpected(lock.error());
@@ -93,10 +94,12 @@ Result<void> Bus::seek_group(std::string_view name, StartAt to) {
 
 Result<void> Bus::delete_group(std::string_view name) {
   auto group = api::Group::open(state_, name);
-  if (!group) return tl::unexpected(group.error());
+  // One whose books cannot be read can still be removed.
+  if (!group && group.error().code() != Errc::corrupt) return tl::unexpected(group.error());
   auto lock = api::BusLock::take(state_->directory);
   if (!lock) return tl::unexpected(lock.error());
-  if (auto marked = (*group)->mark_deleted(); !marked) return marked;
+  if (group)
+    if (auto marked = (*group)->mark_deleted(); !marked) return marked;
   // The name goes in one step; what a kill leaves behind begins with a dot and is nobody's. The DLQ stays: it is a
   // topic.
   const std::string from = state_->group_directory(name);
@@ -111,21 +114,29 @@ Result<void> Bus::delete_group(std::string_view name) {
 
 Result<void> Bus::dead_letters(std::string_view name,
                                const std::function<bool(const EventView&, const DeadLetter&)>& visit) const {
+  auto group = api::Group::open(state_, name);
+  if (!group) return tl::unexpected(group.error());
+  if (!api::topic_exists(*state_, (*group)->dlq())) return {};  // none of its events ever failed for good
   auto letters = letters_of(state_, name);
   if (!letters) return tl::unexpected(letters.error());
   api::Feed feed(letters->topic, false);
   auto place = feed.first();
   if (!place) return tl::unexpected(place.error());
   const Offset end = letters->topic->end().offset;
+  std::uint64_t damaged = 0;
   while (place->offset < end) {
     auto found = feed.at(*place);
     if (!found) return tl::unexpected(found.error());
-    if (found->kind != api::Feed::Kind::event) return {};
+    damaged += found->damaged;
     *place = found->next;
+    if (found->kind != api::Feed::Kind::event) break;
     if (letters->state->engine().marked(found->event.offset)) continue;
     const EventView event(found->event);
     if (const auto letter = DeadLetter::of(event); letter && !visit(event, *letter)) return {};
   }
+  if (damaged != 0)
+    return refuse(Errc::corrupt, std::to_string(damaged) + " offsets of " + letters->topic->name() +
+                                     " cannot be read; run `penstock verify`.");
   return {};
 }
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <random>
 
@@ -39,28 +40,50 @@ std::int64_t clock_ns(clockid_t id) {
 
 constexpr const char* kIdFile = "/bus.id";
 
+std::string id_line(std::uint64_t id) {
+  char text[64];
+  std::snprintf(text, sizeof text, "penstock bus %u %016llx\n", layout::kLayoutVersion,
+                static_cast<unsigned long long>(id));
+  return text;
+}
+
 Result<std::uint64_t> read_bus_id(const std::string& directory) {
   const std::string path = directory + kIdFile;
-  auto text = io::read_file(path, 4096);
-  if (!text) return tl::unexpected(name(text.error(), path));
-  text->push_back(std::byte{0});
+  auto bytes = io::read_file(path, 4096);
+  const auto corrupt = [&path] {
+    return refuse(Errc::corrupt, path + " is damaged; remove it, it is made again from what the bus holds.");
+  };
+  if (!bytes && bytes.error().code() == Errc::too_large) return corrupt();
+  if (!bytes) return tl::unexpected(name(bytes.error(), path));
+  const std::string text(reinterpret_cast<const char*>(bytes->data()), bytes->size());
   unsigned version = 0;
   unsigned long long id = 0;
-  if (std::sscanf(reinterpret_cast<const char*>(text->data()), "penstock bus %u %llx", &version, &id) != 2)
-    return refuse(Errc::corrupt, path);
+  if (std::sscanf(text.c_str(), "penstock bus %u %llx", &version, &id) != 2) return corrupt();
   if (version != layout::kLayoutVersion)
     return refuse(Errc::incompatible, path + ": layout version " + std::to_string(version) + ", this program reads " +
-                                          std::to_string(layout::kLayoutVersion));
+                                          std::to_string(layout::kLayoutVersion) + "; use programs of one version.");
+  if (text != id_line(id)) return corrupt();
   return id;
 }
 
+// The id that the books of a bus were written with, when bus.id itself is gone.
+std::optional<std::uint64_t> id_of_books(const std::string& directory) {
+  for (const std::string& topic : list_names(directory + "/topics")) {
+    for (const char* copy : {"/topic.meta.a", "/topic.meta.b"}) {
+      auto bytes = io::read_file(directory + "/topics/" + topic + copy, 1 << 16);
+      layout::Preamble preamble;
+      if (!bytes || bytes->size() < sizeof preamble) continue;
+      std::memcpy(&preamble, bytes->data(), sizeof preamble);
+      if (preamble.magic == layout::kMagicTopicMeta && preamble.bus_id != 0) return preamble.bus_id;
+    }
+  }
+  return std::nullopt;
+}
+
 Result<std::uint64_t> create_bus_id(const std::string& directory) {
-  const std::uint64_t id = random64() | 1;
-  char text[64];
-  const int size = std::snprintf(text, sizeof text, "penstock bus %u %016llx\n", layout::kLayoutVersion,
-                                 static_cast<unsigned long long>(id));
-  const auto bytes = std::as_bytes(std::span(text, std::size_t(size)));
-  if (auto done = io::replace_file(directory + kIdFile, bytes, shm::kFileMode); !done)
+  const std::uint64_t id = id_of_books(directory).value_or(random64() | 1);
+  const std::string text = id_line(id);
+  if (auto done = io::replace_file(directory + kIdFile, std::as_bytes(std::span(text)), shm::kFileMode); !done)
     return tl::unexpected(name(done.error(), directory));
   return id;
 }
@@ -78,7 +101,8 @@ Result<bool> has_bus(const std::string& directory) {
   if (!entries) return tl::unexpected(name(entries.error(), directory));
   for (const std::string& entry : *entries) {
     const bool ours = entry == "bus.toml" || entry == "bus.lock" || entry.starts_with("bus.id") || entry == "topics" ||
-                      entry == "groups" || entry == "daemon.lock" || entry == "lost+found";
+                      entry == "groups" || entry == "daemon.lock" || entry == "live" || entry == "live.new" ||
+                      entry == "lost+found";
     if (!ours)
       return refuse(Errc::not_found,
                     directory + " is no bus and holds other files (" + entry + "); name another directory.");
@@ -238,6 +262,9 @@ Result<void> remove_bus(const std::string& directory) {
     if (auto free = nobody_uses(**state); !free) return free;
     if (auto gone = remove_live(directory); !gone) return gone;
   }
+  // What an unloading or a creation that was killed left behind stands under this name and no other.
+  auto settings = load_settings(directory + "/bus.toml");
+  if (settings) shm::Live::remove(live_name(*settings, directory, (*state)->bus_id));
   // The id goes last: a removal that was cut short is still a bus, and can be removed again.
   for (const char* part : {"/topics", "/groups", "/live", "/bus.toml", "/daemon.lock", "/bus.lock", kIdFile}) {
     std::error_code error;
@@ -254,8 +281,9 @@ Result<void> remove_live(const std::string& directory) {
   std::error_code error;
   const std::string target = fs::read_symlink(directory + "/live", error).string();
   if (error) return refuse(Errc::not_found, directory + " has nothing in shared memory.");
-  ::unlink((directory + "/live").c_str());
+  // The link goes last: what a kill leaves behind is found again.
   if (shm::Live::open(target, *id)) shm::Live::remove(target);
+  ::unlink((directory + "/live").c_str());
   return {};
 }
 

@@ -207,6 +207,16 @@ Consumer::Consumer(Consumer&&) noexcept = default;
 Consumer& Consumer::operator=(Consumer&&) noexcept = default;
 Consumer::~Consumer() = default;
 
+std::uint64_t Consumer::missed() const {
+  std::uint64_t sum = 0;
+  for (const auto& topic : impl_->topics) sum += topic->missed();
+  return sum;
+}
+std::uint64_t Consumer::damaged() const {
+  std::uint64_t sum = 0;
+  for (const auto& topic : impl_->topics) sum += topic->damaged();
+  return sum;
+}
 std::string_view Consumer::group() const { return impl_->group->name(); }
 void Consumer::interrupt() { impl_->waiter.interrupt(); }
 

@@ -79,10 +79,12 @@ Result<bool> Feed::from_disk(Place& place, Next& out) {
     case storage::ItemKind::aborted:
       place = {item->next.position, item->next.offset};
       return false;
-    case storage::ItemKind::damage:
     case storage::ItemKind::expired:
-      out.missed += item->count;
+      if (item->next.offset > place.offset) out.missed += item->next.offset - place.offset;
       place = {item->next.position, item->next.offset};
+      return false;
+    case storage::ItemKind::damage:
+      pass_over(place, {item->next.position, item->next.offset}, out);
       return false;
     case storage::ItemKind::end:
       break;
@@ -93,14 +95,26 @@ Result<bool> Feed::from_disk(Place& place, Next& out) {
     place = end;
   else if (place.position < ring.base_position)
     place = {ring.base_position, ring.base_offset};  // the end of an earlier life: what follows is this one
-  else
-    place.position = std::max(place.position, end.position);
   return false;
+}
+
+// Goes on behind what cannot be read, never backwards: where nothing readable follows on disk, with what is durable, or
+// with this life.
+void Feed::pass_over(Place& place, Place next, Next& out) const {
+  const log::Ring& ring = topic_->ring();
+  if (next.position <= place.position) {
+    next = topic_->durable_end();
+    if (next.position <= place.position) next = {ring.base_position, ring.base_offset};
+    if (next.position <= place.position) next = topic_->end();
+  }
+  if (next.offset > place.offset) out.damaged += next.offset - place.offset;
+  place = {next.position, std::max(next.offset, place.offset)};
 }
 
 Result<Feed::Next> Feed::at(Place place) {
   const log::Ring& ring = topic_->ring();
   Next out;
+  int stuck = 0;  // looks at the disk that led nowhere
   for (;;) {
     if (place.position >= ring.base_position && place.offset < ring.base_offset) place.offset = ring.base_offset;
     if (place.position >= ring.base_position) {
@@ -112,9 +126,12 @@ Result<Feed::Next> Feed::at(Place place) {
     }
     if (topic_->deleted()) return refuse(Errc::deleted, "topic " + topic_->name());
     if (topic_->durable()) {
+      const Place before = place;
       auto event = from_disk(place, out);
       if (!event) return tl::unexpected(event.error());
       if (*event) return out;
+      // A look that led nowhere met the moment between a flush and its being told. Several: what was on disk is not.
+      if (place == before && ++stuck > 3) pass_over(place, place, out);
     } else {
       const Place oldest = topic_->oldest();
       if (oldest.offset > place.offset && place.offset >= ring.base_offset) out.missed += oldest.offset - place.offset;

@@ -20,10 +20,11 @@ class Feed {
   };
   struct Next {
     Kind kind = Kind::nothing;
-    Place place;               // where the event stands; aborted claims and gaps before it are passed over
-    Place next;                // after it
-    EventView::Raw event;      // valid until the feed is used again
-    std::uint64_t missed = 0;  // events that were overwritten or damaged before they were read, found at this look
+    Place place;                // where the event stands; aborted claims and gaps before it are passed over
+    Place next;                 // after it
+    EventView::Raw event;       // valid until the feed is used again
+    std::uint64_t missed = 0;   // events that were overwritten or removed before they were read, found at this look
+    std::uint64_t damaged = 0;  // offsets on disk that cannot be read, found at this look
     std::uint32_t slot = layout::kNoSlot;  // waiting: whom for
   };
 
@@ -40,6 +41,7 @@ class Feed {
  private:
   bool from_ring(Place& place, Next& out, bool& done);
   Result<bool> from_disk(Place& place, Next& out);
+  void pass_over(Place& place, Place next, Next& out) const;
   void keep(const log::Record& record);
   Result<Place> walk(Place from, StartAt start);
 

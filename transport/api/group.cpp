@@ -8,12 +8,13 @@
 #include "io/file.hpp"
 
 namespace penstock::api {
-namespace {
 
-storage::Blob meta_blob(const State& state, std::string_view group) {
+storage::Blob group_meta_blob(const State& state, std::string_view group) {
   return {state.group_directory(group) + "/group.meta",
           {.magic = layout::kMagicGroupMeta, .bus_id = state.bus_id, .mode = shm::kFileMode, .most = 1 << 16}};
 }
+
+namespace {
 
 Result<void> check_options(const std::string& title, const layout::GroupOptions& options,
                            const std::vector<std::string>& patterns) {
@@ -24,7 +25,7 @@ Result<void> check_options(const std::string& title, const layout::GroupOptions&
   if (bytes > layout::kPatternBytes)
     return refuse(Errc::too_many,
                   title + ": its patterns have more than " + std::to_string(layout::kPatternBytes) + " bytes");
-  const auto wrong = [&title](const char* what) { return refuse(Errc::invalid_argument, title + ": " + what); };
+  const auto wrong = [&title](const char* what) { return refuse(Errc::invalid_argument, title + ": " + what + "."); };
   if (options.max_attempts == 0 || options.max_attempts > 1000) return wrong("max_attempts is 1 to 1000");
   if (options.max_in_flight == 0) return wrong("max_in_flight is at least 1");
   if (options.lease_ns < 1'000'000 || options.lease_ns > 86'400'000'000'000ull * 7)
@@ -61,7 +62,7 @@ std::vector<std::string> patterns_of(const layout::GroupFile& file) {
 Result<void> write_meta(const State& state, const layout::GroupFile& file) {
   if (auto made = shm::make_directory(state.group_directory(file.name.text), shm::kDirectoryMode); !made)
     return tl::unexpected(api::name(made.error(), state.group_directory(file.name.text)));
-  auto written = meta_blob(state, file.name.text).write(std::as_bytes(std::span(&file, 1)), true);
+  auto written = group_meta_blob(state, file.name.text).write_both(std::as_bytes(std::span(&file, 1)), true);
   if (!written) return tl::unexpected(api::name(written.error(), state.group_directory(file.name.text)));
   return io::sync_directory(state.directory + "/groups");
 }
@@ -189,7 +190,7 @@ Result<std::shared_ptr<Group>> Group::map(const StatePtr& state, std::string_vie
 Result<std::shared_ptr<Group>> Group::open_locked(const StatePtr& state, std::string_view name) {
   auto group = map(state, name);
   if (group || group.error().code() != Errc::not_found) return group;
-  auto bytes = meta_blob(*state, name).read();
+  auto bytes = group_meta_blob(*state, name).read();
   if (!bytes) return tl::unexpected(api::name(bytes.error(), "group " + std::string(name)));
   if (bytes->size() != sizeof(layout::GroupFile))
     return refuse(Errc::corrupt, state->group_directory(name) + "/group.meta");
@@ -201,9 +202,12 @@ Result<std::shared_ptr<Group>> Group::open_locked(const StatePtr& state, std::st
 
 Result<std::shared_ptr<Group>> Group::open(const StatePtr& state, std::string_view name) {
   if (!group::valid_name(name)) return refuse(Errc::invalid_name, "group " + std::string(name));
+  if (name.ends_with(".dlq"))
+    return refuse(Errc::invalid_name,
+                  "group " + std::string(name) + ": names that end in .dlq are dead-letter queues.");
   auto group = map(state, name);
   if (group || group.error().code() != Errc::not_found) return group;
-  auto there = meta_blob(*state, name).read();
+  auto there = group_meta_blob(*state, name).read();
   if (!there) return tl::unexpected(api::name(there.error(), "group " + std::string(name)));
   auto lock = BusLock::take(state->directory);
   if (!lock) return tl::unexpected(lock.error());

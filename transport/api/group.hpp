@@ -55,6 +55,7 @@ class GroupState {
   struct Access {
     group::Member member{layout::kNoSlot, 0};
     bool writable = true;
+    bool forget = false;  // a checkpoint that cannot be read is passed over: the group begins anew there
   };
   // Opens the file, making it (from the checkpoint, if there is one) when it is missing.
   static Result<std::shared_ptr<GroupState>> open(const std::shared_ptr<Group>& group, std::string_view topic,
@@ -77,7 +78,7 @@ class GroupState {
  private:
   static Result<std::shared_ptr<GroupState>> map(const std::shared_ptr<Group>& group, std::string_view topic,
                                                  const Access& access);
-  static Result<void> create(const std::shared_ptr<Group>& group, std::string_view topic);
+  static Result<void> create(const std::shared_ptr<Group>& group, std::string_view topic, bool forget);
 
   std::shared_ptr<Group> group_;
   std::string topic_;
@@ -85,11 +86,13 @@ class GroupState {
   std::optional<group::GroupTopic> engine_;
 };
 
+storage::Blob group_meta_blob(const State& state, std::string_view group);
 storage::Blob checkpoint_blob(const State& state, std::string_view group, std::string_view topic);
 
 // A group's checkpoint of one topic: whose it is, then the engine's snapshot.
 void take_checkpoint(const GroupState& state, std::vector<std::byte>& out);
-Result<void> write_checkpoint(const GroupState& state, std::span<const std::byte> bytes);
+// `both`: into both copies, for a state that is put to rest.
+Result<void> write_checkpoint(const GroupState& state, std::span<const std::byte> bytes, bool both);
 
 inline group::Instant instant() { return {monotonic_ns(), now_ns()}; }
 

@@ -70,7 +70,7 @@ Result<std::shared_ptr<GroupState>> GroupState::map(const std::shared_ptr<Group>
 }
 
 // Under the bus lock. The file gets its name when it is whole.
-Result<void> GroupState::create(const std::shared_ptr<Group>& group, std::string_view topic_name) {
+Result<void> GroupState::create(const std::shared_ptr<Group>& group, std::string_view topic_name, bool forget) {
   const StatePtr& state = group->state();
   auto topic = Topic::open_locked(state, topic_name, false);
   if (!topic) return tl::unexpected(topic.error());
@@ -109,8 +109,11 @@ Result<void> GroupState::create(const std::shared_ptr<Group>& group, std::string
     if (auto restored = engine->restore(std::span(*saved).subspan(sizeof owner), {end.offset, end.position}, instant());
         !restored)
       return give_up(restored.error());
-  } else if (!saved && saved.error().code() != Errc::not_found) {
-    return give_up(saved.error());
+  } else if (!saved && saved.error().code() != Errc::not_found && !forget) {
+    ::unlink(temporary.c_str());
+    return refuse(saved.error().code(), state->group_directory(group->name()) + "/" + std::string(topic_name) +
+                                            ".state.a and .b, the place of group " + group->name() +
+                                            ", cannot be read; give it one with `penstock group seek`.");
   }
   if (::rename(temporary.c_str(), path.c_str()) != 0) return give_up(shm::from_errno(errno));
   return {};
@@ -126,9 +129,9 @@ void take_checkpoint(const GroupState& state, std::vector<std::byte>& out) {
   std::memcpy(out.data() + sizeof owner, snapshot.data(), snapshot.size());
 }
 
-Result<void> write_checkpoint(const GroupState& state, std::span<const std::byte> bytes) {
+Result<void> write_checkpoint(const GroupState& state, std::span<const std::byte> bytes, bool both) {
   auto blob = checkpoint_blob(*state.group().state(), state.group().name(), state.topic());
-  if (auto written = blob.write(bytes, true); !written)
+  if (auto written = both ? blob.write_both(bytes, true) : blob.write(bytes, true); !written)
     return tl::unexpected(name(written.error(), "the checkpoint of group " + state.group().name()));
   return {};
 }
@@ -137,7 +140,7 @@ Result<std::shared_ptr<GroupState>> GroupState::open_locked(const std::shared_pt
                                                             const Access& access) {
   auto state = map(group, topic, access);
   if (state || state.error().code() != Errc::not_found) return state;
-  if (auto made = create(group, topic); !made) return tl::unexpected(made.error());
+  if (auto made = create(group, topic, access.forget); !made) return tl::unexpected(made.error());
   return map(group, topic, access);
 }
 

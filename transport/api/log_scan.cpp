@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 
 #include "api/feed.hpp"
+#include "api/group.hpp"
 #include "group/pattern.hpp"
+#include "io/file.hpp"
 #include "storage/segment_reader.hpp"
 #include "storage/verify.hpp"
 
@@ -17,8 +20,11 @@ using api::refuse;
 using storage::Item;
 using storage::ItemKind;
 
+struct Window;
+
 struct Log::Impl {
   std::string topic;
+  Offset known_end = 0;              // of a topic that was stopped cleanly: where it ended
   std::string directory;             // of the topic; empty for a single file
   std::string file;                  // the single file
   std::shared_ptr<api::Topic> live;  // null: the bus does not run
@@ -26,6 +32,7 @@ struct Log::Impl {
   Result<void> forward(const ScanOptions& options, const LogVisitor& visitor) const;
   Result<void> backward(const ScanOptions& options, const LogVisitor& visitor) const;
   Result<void> scan_file(const ScanOptions& options, const LogVisitor& visitor) const;
+  Result<void> missing_end(Offset end, const Window& window) const;
   EventView view(const Item& item) const {
     const storage::Record& record = item.record;
     return EventView({topic, item.offset, std::int64_t(record.head.time), record.head.id_low, record.head.id_high,
@@ -49,6 +56,8 @@ Offset wanted_from(const StartAt& from, Offset first, Offset end) {
       return first;
   }
 }
+
+}  // namespace
 
 // What one item of a scan means to the visitor; false ends the scan.
 struct Window {
@@ -78,8 +87,6 @@ struct Window {
   }
 };
 
-}  // namespace
-
 Log::Log(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Log::Log(Log&&) noexcept = default;
 Log& Log::operator=(Log&&) noexcept = default;
@@ -94,6 +101,8 @@ Result<Log> Log::open(const std::string& bus_directory, const std::string& topic
   auto impl = std::make_unique<Impl>();
   impl->topic = topic;
   impl->directory = (*state)->topic_directory(topic);
+  const bool durable = meta->options.durability == layout::Durability::disk;
+  if (durable && meta->clean != 0) impl->known_end = meta->next_offset;
   if ((*state)->live.header() != nullptr) {
     auto live = api::Topic::look(*state, topic);
     if (live)
@@ -143,6 +152,15 @@ Result<void> Log::Impl::scan_file(const ScanOptions& options, const LogVisitor& 
   }
 }
 
+// A log that ends before the place at which its topic was stopped has lost its end.
+Result<void> Log::Impl::missing_end(Offset end, const Window& window) const {
+  if (end >= known_end) return {};
+  Item item{.kind = ItemKind::damage, .offset = end, .count = known_end - end};
+  item.problem = "the end of the log is missing";
+  window.damage(item, directory);
+  return {};
+}
+
 // Disk first, up to what is durable, then the ring. What the daemon writes and the producers overwrite meanwhile is on
 // disk by then: the scan goes back there and on.
 Result<void> Log::Impl::forward(const ScanOptions& options, const LogVisitor& visitor) const {
@@ -173,7 +191,7 @@ Result<void> Log::Impl::forward(const ScanOptions& options, const LogVisitor& vi
       return tl::unexpected(api::name(sought.error(), directory));
     if (const auto at = reader.place()) place = {at->position, at->offset};
   }
-  bool on_disk = start.has_value();
+  bool on_disk = !reader.segments().empty();
   std::vector<std::byte> copy;
   for (;;) {
     if (place.offset >= stop.offset) return {};
@@ -185,18 +203,15 @@ Result<void> Log::Impl::forward(const ScanOptions& options, const LogVisitor& vi
       if (item->kind == ItemKind::aborted) on = window.aborted(item->offset, item->count);
       if (item->kind == ItemKind::damage) on = window.damage(*item, reader.file());
       if (!on) return {};
-      if (item->kind != ItemKind::end) {
-        place = {item->next.position, item->next.offset};
-        continue;
-      }
-      if (!live) return {};
-      place.offset = std::max(place.offset, item->offset);
-      place.position = std::max(place.position, item->position);
+      place = {std::max(place.position, item->next.position), std::max(place.offset, item->next.offset)};
+      if (item->kind != ItemKind::end) continue;
+    }
+    if (!live) return missing_end(place.offset, window);
+    if (on_disk) {
       const log::Ring& ring = live->ring();
       if (place.position < ring.base_position || place.offset < ring.base_offset)
         place = {ring.base_position, ring.base_offset};
       on_disk = false;
-      continue;
     }
     const log::Ring& ring = live->ring();
     const auto lost = [&]() -> Result<void> {
@@ -333,7 +348,47 @@ Result<std::vector<FileReport>> Log::verify() const {
   if (impl_->live) limit = storage::Boundary{impl_->live->durable_end().position, impl_->live->durable_end().offset};
   auto reports = storage::verify_directory(impl_->directory, limit);
   if (!reports) return tl::unexpected(api::name(reports.error(), impl_->directory));
+  if (const Offset end = impl_->live ? impl_->known_end : api::end_on_disk(impl_->directory); end < impl_->known_end) {
+    FileReport missing;
+    missing.file = impl_->directory;
+    missing.ok = false;
+    missing.problems.push_back("the end of the log is missing: offsets " + std::to_string(end) + " to " +
+                               std::to_string(impl_->known_end - 1));
+    reports->push_back(std::move(missing));
+  }
   return reports;
+}
+
+Result<std::vector<FileReport>> Log::verify_books(const std::string& bus_directory) {
+  auto state = api::look_at_bus(bus_directory);
+  if (!state) return tl::unexpected(state.error());
+  std::vector<FileReport> out;
+  const auto check = [&out](const storage::Blob& blob, const char* what) {
+    for (const std::string& file : blob.damaged()) {
+      FileReport report;
+      report.file = file;
+      report.ok = false;
+      report.problems.push_back(std::string(what) + ": this copy is damaged; it is written anew at the next change");
+      out.push_back(std::move(report));
+    }
+  };
+  for (const char* part : {"/topics", "/groups"}) {
+    auto names = io::list_directory((*state)->directory + part);
+    if (!names) return tl::unexpected(api::name(names.error(), (*state)->directory + part));
+  }
+  for (const std::string& topic : api::topic_names(**state)) check(api::topic_meta_blob(**state, topic), "topic.meta");
+  for (const std::string& group : api::group_names(**state)) {
+    check(api::group_meta_blob(**state, group), "the group's options");
+    const std::string suffix = ".state.a";
+    for (const std::string& file : api::list_names((*state)->group_directory(group))) {
+      const std::string name = file.substr(0, file.size() - std::min(file.size(), suffix.size()));
+      if (name.empty() || (file != name + ".state.a" && file != name + ".state.b")) continue;
+      // Both copies at once, under the name of whichever is there.
+      if (file.back() == 'a' || !std::filesystem::exists((*state)->group_directory(group) + "/" + name + ".state.a"))
+        check(api::checkpoint_blob(**state, group, name), "a checkpoint");
+    }
+  }
+  return out;
 }
 
 namespace api {

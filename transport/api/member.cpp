@@ -62,13 +62,26 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::deliver(group::Lease lease
       return tl::unexpected(name(admitted.error(), "the dedupe window of group " + state_->group().name()));
     }
     if (*admitted != group::Admit::admitted) {
+      // A copy that waits for its sibling was not delivered to anybody. It asks less often the longer that takes.
+      const std::int64_t wait = kParkFor << std::min(lease.delivered() - 1, 6u);
       auto settled =
-          *admitted == group::Admit::duplicate ? engine.settle_duplicate(lease) : engine.park(lease, at.now + kParkFor);
+          *admitted == group::Admit::duplicate ? engine.settle_duplicate(lease) : engine.park(lease, at.now + wait);
       if (!settled && settled.error().code() != Errc::stale_lease) return tl::unexpected(settled.error());
+      layout::GroupTopicControl* control = state_->control();
+      control->delivered.fetch_sub(1, std::memory_order_relaxed);
+      if (lease.delivered() > 1) control->redelivered.fetch_sub(1, std::memory_order_relaxed);
       return std::nullopt;
     }
   }
   return Work{lease, found.event};
+}
+
+// By whoever moved the group past it, so that it is counted once.
+void MemberTopic::count_lost(const Feed::Next& found) {
+  missed_ += found.missed;
+  damaged_ += found.damaged;
+  if (found.missed != 0) state_->control()->missed.fetch_add(found.missed, std::memory_order_relaxed);
+  if (found.damaged != 0) state_->control()->damaged.fetch_add(found.damaged, std::memory_order_relaxed);
 }
 
 Result<std::optional<MemberTopic::Work>> MemberTopic::redeliver(const group::Lease& lease) {
@@ -94,12 +107,12 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::take_fresh(bool durable_on
       return std::nullopt;
     auto found = feed_.at({seen.position, seen.offset});
     if (!found) return tl::unexpected(found.error());
-    missed_ += found->missed;
     if (found->kind != Feed::Kind::event) {
       // The owner of an open claim may die without a sound.
       if (found->kind == Feed::Kind::waiting) until = std::min(until, monotonic_ns() + 5'000'000);
       if (found->place.offset == seen.offset && found->place.position == seen.position) return std::nullopt;
-      engine.skip(seen, {found->place.offset, found->place.position}, group::GroupTopic::Skip::gap);
+      if (engine.skip(seen, {found->place.offset, found->place.position}, group::GroupTopic::Skip::gap))
+        count_lost(*found);
       continue;
     }
     if (durable_only && feed_.topic().durable_end().offset <= found->event.offset) return std::nullopt;
@@ -112,6 +125,7 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::take_fresh(bool durable_on
     if (!taken) return tl::unexpected(name(taken.error(), "group " + state_->group().name()));
     switch (taken->outcome) {
       case group::Outcome::lease: {
+        count_lost(*found);
         auto work = deliver(taken->lease, *found);
         if (!work || *work) return work;
         continue;

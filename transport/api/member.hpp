@@ -28,18 +28,20 @@ class MemberTopic {
   const std::shared_ptr<GroupState>& shared_state() const { return state_; }
   const GroupState& state() const { return *state_; }
   Feed& feed() { return feed_; }
-  std::uint64_t missed() const { return missed_; }
+  std::uint64_t missed() const { return missed_; }    // by this member
+  std::uint64_t damaged() const { return damaged_; }  //
 
  private:
   Result<bool> begin();
   Result<std::optional<Work>> take_fresh(bool durable_only, std::int64_t& until);
   Result<std::optional<Work>> deliver(group::Lease lease, const Feed::Next& found);
+  void count_lost(const Feed::Next& found);
   Result<std::optional<Work>> redeliver(const group::Lease& lease);
 
   std::shared_ptr<GroupState> state_;
   Feed feed_;
   std::int64_t swept_ = 0;
-  std::uint64_t missed_ = 0;
+  std::uint64_t missed_ = 0, damaged_ = 0;
 };
 
 }  // namespace penstock::api

@@ -26,7 +26,7 @@ struct Reader::Impl {
   api::Waiter waiter;
   std::vector<std::unique_ptr<Source>> sources;
   std::uint64_t epoch = 0;  // of the topics when they were last looked for
-  std::uint64_t missed = 0;
+  std::uint64_t missed = 0, damaged = 0;
   std::size_t turn = 0;  // where the next poll begins, so that no topic starves another
 
   Impl(api::StatePtr opened, shm::Handle acquired, std::vector<std::string> wanted, const ReaderOptions& chosen)
@@ -111,6 +111,7 @@ Result<std::size_t> Reader::poll_with(Call call, void* context, std::size_t most
         return tl::unexpected(next.error());
       }
       me.missed += next->missed;
+      me.damaged += next->damaged;
       source.place = next->place;
       if (next->kind != Feed::Kind::event) break;
       source.place = next->next;
@@ -152,6 +153,7 @@ Result<bool> Reader::wait(std::chrono::nanoseconds timeout) {
         return tl::unexpected(next.error());
       }
       me.missed += next->missed;
+      me.damaged += next->damaged;
       source->place = next->place;
       if (next->kind == Feed::Kind::event) out.ready = true;
       // An open claim: its owner may die without a sound.
@@ -164,6 +166,7 @@ Result<bool> Reader::wait(std::chrono::nanoseconds timeout) {
 
 void Reader::interrupt() { impl_->waiter.interrupt(); }
 std::uint64_t Reader::missed() const { return impl_->missed; }
+std::uint64_t Reader::damaged() const { return impl_->damaged; }
 
 std::vector<std::pair<std::string, Offset>> Reader::places() const {
   std::vector<std::pair<std::string, Offset>> out;

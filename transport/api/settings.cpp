@@ -59,7 +59,7 @@ class Table {
  private:
   void complain(const toml::node& node, const std::string& what) {
     if (!error_)
-      error_ = fail(Errc::invalid_argument, path_ + ":" + std::to_string(node.source().begin.line) + ": " + what);
+      error_ = fail(Errc::invalid_argument, path_ + ":" + std::to_string(node.source().begin.line) + ": " + what + ".");
   }
   const toml::table& table_;
   std::string path_, name_;
@@ -102,7 +102,7 @@ std::optional<Error> read_tables(const toml::table& root, const std::string& pat
     const toml::table* table = node.as_table();
     if (table == nullptr || (name != "bus" && name != "topics" && name != "daemon"))
       return fail(Errc::invalid_argument, path + ":" + std::to_string(node.source().begin.line) + ": unknown key " +
-                                              name + "; there are [bus], [topics] and [daemon]");
+                                              name + "; there are [bus], [topics] and [daemon].");
     Table keys(*table, path, name);
     if (name == "bus") keys.key("shared_memory", out.shared_memory, text);
     if (name == "topics") {
@@ -156,8 +156,8 @@ Result<Settings> load_settings(const std::string& path) {
     const toml::table root = toml::parse_file(path);
     if (auto error = read_tables(root, path, out)) return tl::unexpected(*error);
   } catch (const toml::parse_error& error) {
-    return refuse(Errc::invalid_argument,
-                  path + ":" + std::to_string(error.source().begin.line) + ": " + std::string(error.description()));
+    return refuse(Errc::invalid_argument, path + ":" + std::to_string(error.source().begin.line) + ": " +
+                                              std::string(error.description()) + ".");
   }
   return out;
 }

@@ -22,11 +22,6 @@ std::uint64_t bound_step(const layout::TopicOptions& options) {
   return options.durability == layout::Durability::disk ? 1ull << 20 : 1ull << 32;
 }
 
-storage::Blob meta_blob(const State& state, std::string_view name) {
-  return {state.topic_directory(name) + "/topic.meta",
-          {.magic = layout::kMagicTopicMeta, .bus_id = state.bus_id, .mode = shm::kFileMode, .most = 1 << 16}};
-}
-
 Result<std::uint64_t> take_ordinal(const State& state) {
   layout::LiveHeader* live = state.live.header();
   for (std::uint64_t word = 0; word < layout::kMaxTopics / 64; ++word) {
@@ -80,6 +75,11 @@ Result<void> make_live(const State& state, std::string_view name) {
 
 }  // namespace
 
+storage::Blob topic_meta_blob(const State& state, std::string_view name) {
+  return {state.topic_directory(name) + "/topic.meta",
+          {.magic = layout::kMagicTopicMeta, .bus_id = state.bus_id, .mode = shm::kFileMode, .most = 1 << 16}};
+}
+
 layout::TopicOptions to_layout(const TopicOptions& options) {
   layout::TopicOptions out;
   out.ring_bytes = std::bit_ceil(options.ring_bytes);
@@ -109,7 +109,7 @@ TopicOptions from_layout(const layout::TopicOptions& options) {
 }
 
 Result<layout::TopicMeta> read_topic_meta(const State& state, std::string_view name) {
-  auto bytes = meta_blob(state, name).read();
+  auto bytes = topic_meta_blob(state, name).read();
   if (!bytes) return tl::unexpected(api::name(bytes.error(), "topic " + std::string(name)));
   layout::TopicMeta meta;
   if (bytes->size() != sizeof meta) return refuse(Errc::corrupt, state.topic_directory(name) + "/topic.meta");
@@ -121,14 +121,14 @@ Result<layout::TopicMeta> read_topic_meta(const State& state, std::string_view n
 }
 
 Result<void> write_topic_meta(const State& state, const layout::TopicMeta& meta, bool sync) {
-  auto blob = meta_blob(state, meta.name.text);
+  auto blob = topic_meta_blob(state, meta.name.text);
   const auto bytes = std::as_bytes(std::span(&meta, 1));
-  if (auto written = blob.write(bytes, sync); !written)
+  if (auto written = blob.write_both(bytes, sync); !written)
     return tl::unexpected(api::name(written.error(), state.topic_directory(meta.name.text) + "/topic.meta"));
   return {};
 }
 
-bool topic_exists(const State& state, std::string_view name) { return bool(meta_blob(state, name).read()); }
+bool topic_exists(const State& state, std::string_view name) { return bool(topic_meta_blob(state, name).read()); }
 
 std::vector<std::string> topic_names(const State& state) {
   std::vector<std::string> out;
@@ -141,13 +141,15 @@ Result<void> create_topic(const StatePtr& state, std::string_view name, const To
   const std::string title = "topic " + std::string(name);
   if (!group::valid_name(name)) return refuse(Errc::invalid_name, title);
   if (options.ring_bytes < kRingMin || options.ring_bytes > kRingMax)
-    return refuse(Errc::invalid_argument, title + ": a ring has 64KiB to 16GiB");
+    return refuse(Errc::invalid_argument, title + ": a ring has 64KiB to 16GiB.");
   if (options.max_payload > std::min(std::bit_ceil(options.ring_bytes) / 4, layout::kPayloadMax))
-    return refuse(Errc::invalid_argument, title + ": max_payload is at most a quarter of the ring, and 1GiB");
+    return refuse(Errc::invalid_argument, title + ": the largest payload is at most a quarter of the ring, and 1GiB.");
   if (options.full == Full::drop_oldest && options.durability == Durability::disk)
-    return refuse(Errc::invalid_argument, title + ": only memory topics can drop their oldest events");
+    return refuse(
+        Errc::invalid_argument,
+        title + ": only memory topics can drop their oldest events; add --durability memory, or choose block or fail.");
   if (options.publish_dedupe != 0 || options.compact)
-    return refuse(Errc::unsupported, title + ": publish_dedupe and compact");
+    return refuse(Errc::unsupported, title + ": deduplication at publish and compaction");
   auto lock = BusLock::take(state->directory);
   if (!lock) return tl::unexpected(lock.error());
   if (topic_exists(*state, name)) return refuse(Errc::already_exists, title);
@@ -173,11 +175,15 @@ Result<void> delete_topic(const StatePtr& state, std::string_view name) {
   auto lock = BusLock::take(state->directory);
   if (!lock) return tl::unexpected(lock.error());
   auto topic = Topic::open_locked(state, name, true);
-  if (!topic) return tl::unexpected(topic.error());
-  layout::TopicControl* control = (*topic)->writable();
-  control->deleted.store(1, std::memory_order_seq_cst);
-  shm::ring_all(state->live.wake(), (*topic)->mask());
-  const std::uint64_t ordinal = control->header.ordinal;
+  // One whose meta cannot be read can still be removed.
+  if (!topic && topic.error().code() != Errc::corrupt) return tl::unexpected(topic.error());
+  std::uint64_t ordinal = 0;
+  if (topic) {
+    layout::TopicControl* control = (*topic)->writable();
+    control->deleted.store(1, std::memory_order_seq_cst);
+    shm::ring_all(state->live.wake(), (*topic)->mask());
+    ordinal = control->header.ordinal;
+  }
   // The directory leaves its name in one step; what is left behind by a kill begins with a dot and is nobody's.
   const std::string from = state->topic_directory(name);
   const std::string to = state->directory + "/topics/.deleted-" + std::to_string(random64());
@@ -190,7 +196,7 @@ Result<void> delete_topic(const StatePtr& state, std::string_view name) {
     for (const char* copy : {".a", ".b"})
       std::filesystem::remove(state->group_directory(group) + "/" + std::string(name) + ".state" + copy, ignored);
   std::filesystem::remove_all(to, ignored);
-  state->live.header()->ordinals[ordinal / 64].fetch_and(~(1ull << (ordinal % 64)));
+  if (ordinal != 0) state->live.header()->ordinals[ordinal / 64].fetch_and(~(1ull << (ordinal % 64)));
   state->announce_topics();
   return {};
 }

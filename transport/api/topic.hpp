@@ -8,6 +8,7 @@
 #include "api/state.hpp"
 #include "layout/segment.hpp"
 #include "log/publisher.hpp"
+#include "storage/blob.hpp"
 
 namespace penstock::api {
 
@@ -68,6 +69,7 @@ class Topic final : public log::Witness, public log::Neighbours {
 };
 
 // topic.meta on disk.
+storage::Blob topic_meta_blob(const State& state, std::string_view name);
 Result<layout::TopicMeta> read_topic_meta(const State& state, std::string_view name);
 Result<void> write_topic_meta(const State& state, const layout::TopicMeta& meta, bool sync);
 bool topic_exists(const State& state, std::string_view name);

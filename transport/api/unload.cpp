@@ -23,7 +23,7 @@ Result<void> save_everything(const StatePtr& state) {
       if (!opened) continue;
       std::vector<std::byte> bytes;
       take_checkpoint(**opened, bytes);
-      if (auto saved = write_checkpoint(**opened, bytes); !saved) return saved;
+      if (auto saved = write_checkpoint(**opened, bytes, true); !saved) return saved;
     }
   }
   return {};

@@ -219,7 +219,9 @@ struct GroupTopicControl {
   Word dead_lettered;
   Word redriven;
   Word expired_skipped;
-  std::byte reserved1[kPage - 3 * kFalseShare - 9 * sizeof(Word)];
+  Word missed;   // events that were overwritten or removed before the group came to them
+  Word damaged;  // offsets on disk that could not be read
+  std::byte reserved1[kPage - 3 * kFalseShare - 11 * sizeof(Word)];
 
   Word occupied[kCellsMax / 64];  // a cell that holds an event has its bit set; a set bit alone means nothing
   Word due[kCellsMax / 64];       // for 64 cells each: none of their `time`s is earlier; see group/due.hpp

@@ -38,6 +38,8 @@ Result<Copy> read_copy(const std::string& path, const BlobOptions& options) {
     if (bytes.error().code() == Errc::too_large) return Copy{.is = Copy::Is::damaged};
     return tl::unexpected(bytes.error());
   }
+  // Made by who died before writing: as good as not there.
+  if (bytes->empty()) return Copy{};
   Header header;
   if (bytes->size() < sizeof header) return Copy{.is = Copy::Is::damaged};
   std::memcpy(&header, bytes->data(), sizeof header);
@@ -109,9 +111,26 @@ Result<void> Blob::write(std::span<const std::byte> bytes, bool sync) {
   return {};
 }
 
+Result<void> Blob::write_both(std::span<const std::byte> bytes, bool sync) {
+  const Result<void> done = write(bytes, sync);
+  return done ? write(bytes, sync) : done;
+}
+
+std::vector<std::string> Blob::damaged() const {
+  std::vector<std::string> out;
+  for (int i = 0; i < 2; ++i) {
+    // A copy that is being written is not whole for a moment.
+    for (int look = 0; look < 20; ++look) {
+      const Result<Copy> copy = read_copy(copy_path(i), options_);
+      if (copy && copy->is != Copy::Is::damaged) break;
+      if (look == 19) out.push_back(copy_path(i));
+      ::usleep(1000);
+    }
+  }
+  return out;
+}
+
 Result<void> Blob::write_copy(int copy, std::span<const std::byte> bytes, bool sync) {
-  const Result<io::Fd> fd = io::open_or_create(copy_path(copy), options_.mode);
-  if (!fd) return tl::unexpected(fd.error());
   Header header{};
   header.preamble.magic = options_.magic;
   header.preamble.version = layout::kLayoutVersion;
@@ -120,6 +139,17 @@ Result<void> Blob::write_copy(int copy, std::span<const std::byte> bytes, bool s
   header.sequence = sequence_ + 1;
   header.body = bytes.size();
   header.preamble.checksum = checksum(header, bytes);
+  const Result<io::Fd> fd = io::open_nofollow(copy_path(copy), O_RDWR);
+  if (!fd && fd.error().code() == Errc::not_found) {
+    // A new file gets its name when it is whole.
+    std::vector<std::byte> whole(sizeof header + bytes.size());
+    std::memcpy(whole.data(), &header, sizeof header);
+    if (!bytes.empty()) std::memcpy(whole.data() + sizeof header, bytes.data(), bytes.size());
+    Result<void> made = io::replace_file(copy_path(copy), whole, options_.mode, sync);
+    if (made) entry_synced_[copy] = sync;
+    return made;
+  }
+  if (!fd) return tl::unexpected(fd.error());
   Result<void> done = io::pwrite_exact(fd->get(), std::as_bytes(std::span(&header, 1)), 0);
   if (done) done = io::pwrite_exact(fd->get(), bytes, sizeof header);
   if (done) done = io::truncate(fd->get(), sizeof header + bytes.size());

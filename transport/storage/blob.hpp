@@ -31,6 +31,10 @@ class Blob {
   // Replaces the older copy. With `sync` the bytes survive the machine once this returns; without, they survive the
   // death of the process, and a power cut falls back on the last synced copy. A failed write left the last copy whole.
   Result<void> write(std::span<const std::byte> bytes, bool sync);
+  // Replaces one copy and then the other: where the file then rests, and one that goes bad must cost nothing.
+  Result<void> write_both(std::span<const std::byte> bytes, bool sync);
+  // The files of copies that are there and not whole. For verification.
+  std::vector<std::string> damaged() const;
   // Removes both copies.
   Result<void> remove();
   // The number of the newest copy, raised by each write; 0: none. Known after a read or a write.

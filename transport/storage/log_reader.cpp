@@ -171,7 +171,16 @@ Result<Item> LogReader::next() {
   if (skipped_) {
     Item item = *skipped_;
     skipped_.reset();
-    if (reader_) item.next = reader_->place();
+    if (reader_) {
+      item.next = reader_->place();
+    } else if (limit_ && limit_->offset > item.offset) {
+      // Nothing readable follows: all that is known is where the log ends.
+      item.next.position = limit_->position;
+      item.next.offset = limit_->offset;
+      item.count = limit_->offset - item.offset;
+    } else {
+      item.next.offset = item.offset + item.count;
+    }
     return item;
   }
   if (!reader_) {

@@ -148,6 +148,7 @@ class Recovery {
     }
     if (Result<void> done = set_.refresh(); !done) return tl::unexpected(done.error());
     count_ = set_.size();
+    known_ = meta && meta->clean != 0 ? meta->next_offset : 0;
     if (Result<void> done = settle_last(); !done) return tl::unexpected(done.error());
     if (Result<void> done = check_order(); !done) return tl::unexpected(done.error());
     if (options_.durable) reach_durable(*options_.durable);
@@ -161,7 +162,8 @@ class Recovery {
 
   // What a running topic knows to be durable was given, whatever became of it.
   void reach_durable(const Boundary& durable) {
-    if (durable.offset > end_.offset) {
+    // Offsets alone may jump ahead: where a life begins at the bound.
+    if (durable.offset > end_.offset && durable.position > end_.position) {
       problem("the log on disk ends at offset " + std::to_string(end_.offset) + ", but was durable up to " +
               std::to_string(durable.offset));
     }
@@ -173,8 +175,11 @@ class Recovery {
   Result<void> settle_last() {
     for (; count_ > 0; --count_) {
       const std::size_t last = count_ - 1;
-      const Result<Look> look = look_at(set_.path(last), options_);
+      Result<Look> look = look_at(set_.path(last), options_);
       if (!look) return tl::unexpected(look.error());
+      // What is known to have held events is not taken for a file that never did.
+      if (look->facts.header == HeaderFact::blank && known_ > set_.first_offsets()[last])
+        look->facts.header = HeaderFact::damaged;
       out_.found = recovery_case(look->facts);
       const Result<bool> stays = act(*look, last);
       if (!stays) return tl::unexpected(stays.error());
@@ -312,7 +317,8 @@ class Recovery {
   SegmentSet set_;
   RecoverOptions options_;
   Recovered out_;
-  std::size_t count_ = 0;  // segments that stay
+  std::size_t count_ = 0;    // segments that stay
+  std::uint64_t known_ = 0;  // offsets below were on disk when the topic was stopped cleanly
   Mark end_;
   // No position is used twice, as far as that can be known.
   std::uint64_t lost_position_ = 0;  // where a removed, empty segment began

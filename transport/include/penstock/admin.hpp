@@ -38,6 +38,8 @@ struct GroupTopicInfo {
   std::uint64_t retrying = 0;  // waiting for a retry, or for the daemon to move them to the DLQ
   std::int64_t oldest_pending_ms = 0;
   std::uint64_t delivered = 0, acked = 0, redelivered = 0, duplicates_skipped = 0, dead_lettered = 0;
+  std::uint64_t missed = 0;   // overwritten or removed before the group came to them
+  std::uint64_t damaged = 0;  // offsets on disk that could not be read
   std::uint32_t members = 0;
 };
 

@@ -101,6 +101,10 @@ class Consumer {
   // True when every event before the ends of the subscribed topics, as they are now, is settled (dead letters that
   // the daemon still has to move count as unsettled).
   Result<bool> settled_through(const std::vector<std::pair<std::string, Offset>>& ends) const;
+  // Events that this member passed over because they were overwritten or removed before the group came to them, and
+  // offsets on disk that it could not read.
+  std::uint64_t missed() const;
+  std::uint64_t damaged() const;
   std::string_view group() const;
 
  private:

@@ -53,6 +53,9 @@ class Log {
   // Checks every byte that is kept on disk: a report a file.
   Result<std::vector<FileReport>> verify() const;
 
+  // The bus's books (what topics and groups are, and where groups stand): a report for each file that is damaged.
+  static Result<std::vector<FileReport>> verify_books(const std::string& bus_directory);
+
   Log(Log&&) noexcept;
   Log& operator=(Log&&) noexcept;
   ~Log();

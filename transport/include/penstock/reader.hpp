@@ -30,8 +30,10 @@ class Reader {
   Result<bool> wait(std::chrono::nanoseconds timeout);
   // Ends a wait from another thread or a signal handler.
   void interrupt();
-  // Events that were overwritten before this reader came to them, since it was opened.
+  // Events that were overwritten, or removed by retention, before this reader came to them, since it was opened.
   std::uint64_t missed() const;
+  // Offsets on disk that could not be read, since it was opened: run `penstock verify`.
+  std::uint64_t damaged() const;
   // The topics it reads, each with the next offset it expects.
   std::vector<std::pair<std::string, Offset>> places() const;
 
