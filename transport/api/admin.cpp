@@ -79,6 +79,7 @@ Result<TopicInfo> Bus::describe_topic(std::string_view name) const {
     }
     place = {place.position + look.lines, place.offset + look.count};
   }
+  if (!out.blocked_by) out.blocked_by = api::held_by(opened);
   return out;
 }
 

@@ -120,7 +120,12 @@ Result<void> Producer::Impl::make_way(log::ClaimFault fault, std::int64_t& deadl
   const std::string title = "topic " + topic->name();
   const layout::FullPolicy policy = topic->header().options.full;
   if (!topic->durable() && api::make_room(*topic, publisher.wanted_end())) return {};
-  if (policy == layout::FullPolicy::fail) return refuse(Errc::full, title);
+  const auto full = [&] {
+    const auto holder = api::held_by(*topic);
+    return holder ? refuse(Errc::full, title + ": its ring is full and held by " + *holder + "; retry or shed load.")
+                  : refuse(Errc::full, title);
+  };
+  if (policy == layout::FullPolicy::fail) return full();
   const std::int64_t now = api::monotonic_ns();
   if (deadline == 0) deadline = now + options.block.count();
   if (topic->durable()) {
@@ -135,7 +140,7 @@ Result<void> Producer::Impl::make_way(log::ClaimFault fault, std::int64_t& deadl
     else if (now - daemonless > std::min<std::int64_t>(options.block.count(), 2'000'000'000))
       return refuse(Errc::no_daemon, title);
   }
-  if (now > deadline) return refuse(Errc::full, title);
+  if (now > deadline) return full();
   std::this_thread::sleep_for(std::chrono::microseconds(200));
   return {};
 }

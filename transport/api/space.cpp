@@ -16,23 +16,31 @@ void raise(layout::Word& word, std::uint64_t value) {
   }
 }
 
-// The first line that a living reader of this topic still needs; values that cannot be hold nothing back.
-std::uint64_t lowest_pin(const Topic& topic, std::uint64_t end) {
-  std::uint64_t lowest = end;
+// Who still needs the lowest line, and which.
+struct Hold {
+  std::uint64_t position;
+  std::string who;
+  void lower(std::uint64_t to, const std::string& name) {
+    if (to < position) position = to, who = name;
+  }
+};
+
+// Living readers of this topic; pins that cannot be hold nothing back.
+void lower_to_pins(const Topic& topic, Hold& hold) {
+  const std::uint64_t end = topic.end().position;
   const shm::Handles& handles = topic.state()->live.handles();
   for (std::uint32_t slot = 0; slot < handles.slots(); ++slot) {
     const auto handle = handles.copy(slot);
     if (!handle || handle->kind != layout::HandleKind::reader || handle->topic_id != topic.header().topic_id) continue;
-    if (handle->pin == kNoPosition || handle->pin > end || handle->pin >= lowest) continue;
-    if (handles.alive(slot)) lowest = handle->pin;
+    if (handle->pin == kNoPosition || handle->pin > end || handle->pin >= hold.position || !handles.alive(slot))
+      continue;
+    hold.lower(handle->pin, "a reader, slot " + std::to_string(slot) + ", pid " + std::to_string(handle->pid));
   }
-  return lowest;
 }
 
-// The first line that a group which wants this topic has not settled. Groups hold producers up whether or not a member
-// is there: their events would be lost.
-Result<std::uint64_t> lowest_group(const Topic& topic, std::uint64_t end) {
-  std::uint64_t lowest = end;
+// Groups that want this topic, each at its first unsettled event. They hold producers up whether or not a member is
+// there: their events would be lost.
+Result<void> lower_to_groups(const Topic& topic, Hold& hold) {
   for (const std::string& name : group_names(*topic.state())) {
     auto group = Group::open(topic.state(), name);
     if (!group) {
@@ -46,9 +54,11 @@ Result<std::uint64_t> lowest_group(const Topic& topic, std::uint64_t end) {
       const Place oldest = topic.oldest();
       (*state)->engine().start({oldest.offset, oldest.position});
     }
-    lowest = std::min(lowest, (*state)->engine().committed().position);
+    const group::Place committed = (*state)->engine().committed();
+    hold.lower(committed.position,
+               "group " + name + ", whose first unsettled event is " + std::to_string(committed.offset));
   }
-  return lowest;
+  return {};
 }
 
 // How far claims are settled, looked at from `from` on until `enough`.
@@ -72,23 +82,32 @@ bool make_room(Topic& topic, std::uint64_t wanted_end) {
   const std::uint64_t enough = wanted_end - ring.size() + ring.size() / 8;
   const Place settled = settled_until(topic, topic.oldest(), std::min(enough, topic.end().position));
   std::uint64_t target = settled.position;
-  const bool held = topic.held_by_readers();
-  if (held) {
-    auto groups = lowest_group(topic, target);
-    if (!groups) return false;
-    target = log::claim_of(ring, std::min(lowest_pin(topic, target), *groups));
-  }
+  const auto lower_to_readers = [&] {
+    if (!topic.held_by_readers()) return true;
+    Hold hold{target, {}};
+    if (!lower_to_groups(topic, hold)) return false;
+    lower_to_pins(topic, hold);
+    target = log::claim_of(ring, hold.position);
+    return true;
+  };
+  if (!lower_to_readers()) return false;
   // In two phases: who begins to read after `reclaim` is raised begins behind it; who began before is seen by the
   // second look at the pins.
   raise(control->reclaim, target);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (held) {
-    auto groups = lowest_group(topic, target);
-    if (!groups) return false;
-    target = log::claim_of(ring, std::min(lowest_pin(topic, target), *groups));
-  }
+  if (!lower_to_readers()) return false;
   raise(control->limit, target + ring.size());
   return control->limit.load(std::memory_order_seq_cst) > before;
+}
+
+std::optional<std::string> held_by(Topic& topic) {
+  if (!topic.held_by_readers()) return std::nullopt;
+  const std::uint64_t end = topic.end().position, size = topic.ring().size();
+  Hold hold{end, {}};
+  if (!lower_to_groups(topic, hold)) return std::nullopt;
+  lower_to_pins(topic, hold);
+  if (end - hold.position < size - size / 8) return std::nullopt;
+  return hold.who;
 }
 
 }  // namespace penstock::api

@@ -96,6 +96,8 @@ bool has_producer(const Topic& topic);
 
 // Raises a memory topic's limit as far as its readers, groups and open claims allow. True: there is more room now.
 bool make_room(Topic& topic, std::uint64_t wanted_end);
+// Which reader or group holds up the producers of a memory topic whose ring is nearly full.
+std::optional<std::string> held_by(Topic& topic);
 
 layout::TopicOptions to_layout(const TopicOptions& options);
 TopicOptions from_layout(const layout::TopicOptions& options);

@@ -16,7 +16,8 @@ struct TopicInfo {
   std::uint64_t disk_bytes = 0;
   std::uint32_t producers = 0;            // living handles
   std::uint32_t readers = 0;              // living handles
-  std::optional<std::string> blocked_by;  // who holds an open claim that readers wait for: "slot 3, pid 77"
+  // Who holds an open claim that readers wait for ("slot 3, pid 77"), or which reader or group holds producers up.
+  std::optional<std::string> blocked_by;
   int durable_error = 0;                  // errno of a persister that cannot go on
 };
 
