@@ -14,11 +14,11 @@ struct TopicInfo {
   Offset durable_offset = 0;  // everything below is on disk
   std::uint64_t ring_bytes = 0;
   std::uint64_t disk_bytes = 0;
-  std::uint32_t producers = 0;            // living handles
-  std::uint32_t readers = 0;              // living handles
+  std::uint32_t producers = 0;  // living handles
+  std::uint32_t readers = 0;    // living handles
   // Who holds an open claim that readers wait for ("slot 3, pid 77"), or which reader or group holds producers up.
   std::optional<std::string> blocked_by;
-  int durable_error = 0;                  // errno of a persister that cannot go on
+  int durable_error = 0;  // errno of a persister that cannot go on
 };
 
 struct GroupInfo {
