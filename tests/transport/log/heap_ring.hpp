@@ -50,6 +50,18 @@ class HeapRing final : public log::Witness, public log::Neighbours {
     return {control(), ring_, handle_page(slot), slot, kIncarnation, *this};
   }
   void kill(std::uint32_t slot) { dead_[slot] = true; }
+  // Another ring of the same shape becomes what this one is at this moment, handles included.
+  void put_into(HeapRing& other) const {
+    std::memcpy(static_cast<void*>(other.memory_), memory_, bytes_);
+    std::memcpy(static_cast<void*>(other.pages_), static_cast<const void*>(pages_),
+                sizeof(layout::HandlePage) * kHandles);
+    other.ring_ = log::ring_of(other.control(), bytes_);
+  }
+  bool differs_from(const HeapRing& other) const {
+    return std::memcmp(memory_, other.memory_, bytes_) != 0 ||
+           std::memcmp(static_cast<const void*>(pages_), static_cast<const void*>(other.pages_),
+                       sizeof(layout::HandlePage) * kHandles) != 0;
+  }
   void fill_with(std::byte value) { std::memset(memory_ + layout::kRingAt, int(value), bytes_ - layout::kRingAt); }
 
   bool dead(std::uint32_t slot, std::uint32_t incarnation) override {
