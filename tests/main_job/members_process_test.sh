@@ -2,33 +2,8 @@
 # Two producers and three members of one group at once: nothing lost, nothing acked twice; then the same with members and
 # the daemon killed in the middle, where nothing may be lost.
 set -euo pipefail
-PATH=$PENSTOCK_BIN:$PATH
+. "$(dirname "$0")/common.sh"
 each=${1:-150000}
-work=$(mktemp -d "${TMPDIR:-/tmp}/penstock-test.XXXXXX")
-export PENSTOCK_BUS=$work/bus
-daemon=
-finish() {
-  kill $(jobs -p) 2>/dev/null || true
-  wait || true
-  penstock bus delete --yes --quiet >/dev/null 2>&1 || true
-  rm -rf "$work"
-}
-trap finish EXIT
-fail() {
-  cat "$work/log" >&2
-  echo "FAILED: $*" >&2
-  penstock group describe g >&2 || true
-  exit 1
-}
-start_daemon() {
-  penstockd 2>>"$work/log" &
-  daemon=$!
-  for ((i = 0; i < 400; ++i)); do
-    [ "$(penstock bus describe --json 2>/dev/null | jq -r '.daemon_pid // empty')" = "$daemon" ] && return
-    sleep 0.05
-  done
-  fail "no daemon"
-}
 members=()
 member() {
   penstock sub "$1" --group g --format '%v\n' >>"$work/$1.$2" 2>>"$work/log" &

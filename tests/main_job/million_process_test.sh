@@ -2,31 +2,8 @@
 # A million lines through shared memory and disk: two groups and a reader without one receive every byte once and in
 # order, and so they do again after the shared-memory side is gone.
 set -euo pipefail
-PATH=$PENSTOCK_BIN:$PATH
+. "$(dirname "$0")/common.sh"
 lines=${1:-1000000}
-work=$(mktemp -d "${TMPDIR:-/tmp}/penstock-test.XXXXXX")
-export PENSTOCK_BUS=$work/bus
-daemon=
-finish() {
-  [ -z "$daemon" ] || kill -TERM "$daemon" 2>/dev/null || true
-  wait || true
-  penstock bus delete --yes --quiet >/dev/null 2>&1 || true
-  rm -rf "$work"
-}
-trap finish EXIT
-fail() {
-  echo "FAILED: $*" >&2
-  exit 1
-}
-start_daemon() {
-  penstockd 2>>"$work/log" &
-  daemon=$!
-  for ((i = 0; i < 400; ++i)); do
-    [ "$(penstock bus describe --json 2>/dev/null | jq -r '.daemon_pid // empty')" = "$daemon" ] && return
-    sleep 0.05
-  done
-  fail "no daemon"
-}
 same() { cmp -s "$1" "$work/lines" || fail "$2 differs from what was published"; }
 
 seq 1 "$lines" | awk '{ printf "%d line of some length %s\n", $1, substr("abcdefghijklmnopqrstuvwxyz0123456789", 1, $1 % 36) }' \

@@ -43,6 +43,7 @@ struct Consumer::Impl {
   Result<void> find_topics();
   Result<void> add(const std::string& topic);
   Result<std::optional<Taken>> take(std::int64_t& until);
+  void listen(const shm::Sleeper& sleeper) const;
 };
 
 Result<void> Consumer::Impl::add(const std::string& topic) {
@@ -105,6 +106,15 @@ Result<std::optional<Consumer::Impl::Taken>> Consumer::Impl::take(std::int64_t& 
     return taken;
   }
   return std::nullopt;
+}
+
+// With everything that may bring work.
+void Consumer::Impl::listen(const shm::Sleeper& sleeper) const {
+  sleeper.listen(state->live.mask(layout::kBusOrdinal));
+  for (const auto& topic : topics) {
+    sleeper.listen(topic->feed().topic().mask());
+    sleeper.listen(topic->state().sleepers());
+  }
 }
 
 struct Delivery::Lease {
@@ -223,13 +233,6 @@ void Consumer::interrupt() { impl_->waiter.interrupt(); }
 Result<std::optional<Delivery>> Consumer::next(std::chrono::nanoseconds timeout) {
   Impl& me = *impl_;
   std::optional<Impl::Taken> taken;
-  const auto listen = [&me](const shm::Sleeper& sleeper) {
-    sleeper.listen(me.state->live.mask(layout::kBusOrdinal));
-    for (const auto& topic : me.topics) {
-      sleeper.listen(topic->feed().topic().mask());
-      sleeper.listen(topic->state().sleepers());
-    }
-  };
   const auto look = [&]() -> Result<api::Waiter::Look> {
     api::Waiter::Look out;
     auto found = me.take(out.until);
@@ -238,7 +241,8 @@ Result<std::optional<Delivery>> Consumer::next(std::chrono::nanoseconds timeout)
     out.ready = taken.has_value();
     return out;
   };
-  auto ready = me.waiter.wait(timeout, listen, look);
+  auto ready = me.waiter.wait(
+      timeout, [&me](const shm::Sleeper& sleeper) { me.listen(sleeper); }, look);
   if (!ready) return tl::unexpected(ready.error());
   if (!taken) return std::optional<Delivery>();
   Delivery out;
@@ -261,13 +265,6 @@ Result<std::optional<Delivery>> Consumer::next(std::chrono::nanoseconds timeout)
 
 Result<bool> Consumer::wait(std::chrono::nanoseconds timeout) {
   Impl& me = *impl_;
-  const auto listen = [&me](const shm::Sleeper& sleeper) {
-    sleeper.listen(me.state->live.mask(layout::kBusOrdinal));
-    for (const auto& topic : me.topics) {
-      sleeper.listen(topic->feed().topic().mask());
-      sleeper.listen(topic->state().sleepers());
-    }
-  };
   const auto look = [&]() -> Result<api::Waiter::Look> {
     api::Waiter::Look out;
     auto found = me.take(out.until);
@@ -276,7 +273,8 @@ Result<bool> Consumer::wait(std::chrono::nanoseconds timeout) {
     out.ready = me.waiting.has_value();
     return out;
   };
-  return me.waiter.wait(timeout, listen, look);
+  return me.waiter.wait(
+      timeout, [&me](const shm::Sleeper& sleeper) { me.listen(sleeper); }, look);
 }
 
 Result<std::size_t> Consumer::poll_with(Call call, void* context, std::size_t most) {

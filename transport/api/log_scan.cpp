@@ -1,17 +1,12 @@
 // Looking at logs without touching them. Of a live bus everything is mapped read-only; of one that does not run, and of
 // single files, only the segments are read.
-#include <penstock/log.hpp>
 
 #include <algorithm>
 #include <cstring>
-#include <filesystem>
 
-#include "api/feed.hpp"
-#include "api/group.hpp"
+#include "api/log_impl.hpp"
 #include "group/pattern.hpp"
-#include "io/file.hpp"
 #include "storage/segment_reader.hpp"
-#include "storage/verify.hpp"
 
 namespace penstock {
 
@@ -19,26 +14,6 @@ using api::Place;
 using api::refuse;
 using storage::Item;
 using storage::ItemKind;
-
-struct Window;
-
-struct Log::Impl {
-  std::string topic;
-  Offset known_end = 0;              // of a topic that was stopped cleanly: where it ended
-  std::string directory;             // of the topic; empty for a single file
-  std::string file;                  // the single file
-  std::shared_ptr<api::Topic> live;  // null: the bus does not run
-
-  Result<void> forward(const ScanOptions& options, const LogVisitor& visitor) const;
-  Result<void> backward(const ScanOptions& options, const LogVisitor& visitor) const;
-  Result<void> scan_file(const ScanOptions& options, const LogVisitor& visitor) const;
-  Result<void> missing_end(Offset end, const Window& window) const;
-  EventView view(const Item& item) const {
-    const storage::Record& record = item.record;
-    return EventView({topic, item.offset, std::int64_t(record.head.time), record.head.id_low, record.head.id_high,
-                      record.given_id(), record.attributes, record.payload, item.position});
-  }
-};
 
 namespace {
 
@@ -336,59 +311,6 @@ Offset Log::end() const {
                                           {},
                                           {}}));
   return end;
-}
-
-Result<std::vector<FileReport>> Log::verify() const {
-  if (!impl_->file.empty()) {
-    auto report = storage::verify_segment(impl_->file);
-    if (!report) return tl::unexpected(api::name(report.error(), impl_->file));
-    return std::vector<FileReport>{*report};
-  }
-  std::optional<storage::Boundary> limit;
-  if (impl_->live) limit = storage::Boundary{impl_->live->durable_end().position, impl_->live->durable_end().offset};
-  auto reports = storage::verify_directory(impl_->directory, limit);
-  if (!reports) return tl::unexpected(api::name(reports.error(), impl_->directory));
-  if (const Offset end = impl_->live ? impl_->known_end : api::end_on_disk(impl_->directory); end < impl_->known_end) {
-    FileReport missing;
-    missing.file = impl_->directory;
-    missing.ok = false;
-    missing.problems.push_back("the end of the log is missing: offsets " + std::to_string(end) + " to " +
-                               std::to_string(impl_->known_end - 1));
-    reports->push_back(std::move(missing));
-  }
-  return reports;
-}
-
-Result<std::vector<FileReport>> Log::verify_books(const std::string& bus_directory) {
-  auto state = api::look_at_bus(bus_directory);
-  if (!state) return tl::unexpected(state.error());
-  std::vector<FileReport> out;
-  const auto check = [&out](const storage::Blob& blob, const char* what) {
-    for (const std::string& file : blob.damaged()) {
-      FileReport report;
-      report.file = file;
-      report.ok = false;
-      report.problems.push_back(std::string(what) + ": this copy is damaged; it is written anew at the next change");
-      out.push_back(std::move(report));
-    }
-  };
-  for (const char* part : {"/topics", "/groups"}) {
-    auto names = io::list_directory((*state)->directory + part);
-    if (!names) return tl::unexpected(api::name(names.error(), (*state)->directory + part));
-  }
-  for (const std::string& topic : api::topic_names(**state)) check(api::topic_meta_blob(**state, topic), "topic.meta");
-  for (const std::string& group : api::group_names(**state)) {
-    check(api::group_meta_blob(**state, group), "the group's options");
-    const std::string suffix = ".state.a";
-    for (const std::string& file : api::list_names((*state)->group_directory(group))) {
-      const std::string name = file.substr(0, file.size() - std::min(file.size(), suffix.size()));
-      if (name.empty() || (file != name + ".state.a" && file != name + ".state.b")) continue;
-      // Both copies at once, under the name of whichever is there.
-      if (file.back() == 'a' || !std::filesystem::exists((*state)->group_directory(group) + "/" + name + ".state.a"))
-        check(api::checkpoint_blob(**state, group, name), "a checkpoint");
-    }
-  }
-  return out;
 }
 
 namespace api {

@@ -1,0 +1,30 @@
+// What is behind penstock::Log.
+#pragma once
+
+#include <penstock/log.hpp>
+
+#include "api/feed.hpp"
+
+namespace penstock {
+
+struct Window;  // of a scan, see log_scan.cpp
+
+struct Log::Impl {
+  std::string topic;
+  Offset known_end = 0;              // of a topic that was stopped cleanly: where it ended
+  std::string directory;             // of the topic; empty for a single file
+  std::string file;                  // the single file
+  std::shared_ptr<api::Topic> live;  // null: the bus does not run
+
+  Result<void> forward(const ScanOptions& options, const LogVisitor& visitor) const;
+  Result<void> backward(const ScanOptions& options, const LogVisitor& visitor) const;
+  Result<void> scan_file(const ScanOptions& options, const LogVisitor& visitor) const;
+  Result<void> missing_end(Offset end, const Window& window) const;
+  EventView view(const storage::Item& item) const {
+    const storage::Record& record = item.record;
+    return EventView({topic, item.offset, std::int64_t(record.head.time), record.head.id_low, record.head.id_high,
+                      record.given_id(), record.attributes, record.payload, item.position});
+  }
+};
+
+}  // namespace penstock
