@@ -158,6 +158,7 @@ bool Daemon::Impl::work(std::int64_t now) {
   }
   if (now >= next_retain) {
     persister.retain(api::now_ns());
+    if (!did) persister.mend_one_index();
     next_retain = now + kRetainEvery;
   }
   return did || !persister.idle();

@@ -66,6 +66,11 @@ Result<void> Persister::close() {
   return out;
 }
 
+void Persister::mend_one_index() {
+  for (const auto& topic : topics_)
+    if (topic->mend_index()) return;
+}
+
 void Persister::retain(std::int64_t now) {
   for (const auto& topic : topics_) topic->retain(now);
 }

@@ -33,6 +33,8 @@ class TopicPersister {
   Result<void> close();
   // Deletes the oldest sealed segments that the topic's retention gives up.
   void retain(std::int64_t now);
+  // Writes one index that is missing, as of a segment that a killed daemon left. False: none is.
+  bool mend_index();
 
  private:
   bool gather(std::int64_t now);
@@ -59,8 +61,9 @@ class TopicPersister {
   std::uint64_t planned_ = 0;                          // the line after the job in flight
   bool in_flight_ = false;
 
-  std::int64_t retry_at_ = 0;  // after a failure
-  int failures_ = 0;           // in a row
+  std::vector<std::uint64_t> unindexed_;  // first offsets of segments without an index
+  std::int64_t retry_at_ = 0;             // after a failure
+  int failures_ = 0;                      // in a row
 };
 
 class Persister {
@@ -80,6 +83,7 @@ class Persister {
   Result<void> drain(std::int64_t deadline_ns);
   Result<void> close();
   void retain(std::int64_t now);
+  void mend_one_index();
   std::vector<std::unique_ptr<TopicPersister>>& topics() { return topics_; }
 
  private:

@@ -1,8 +1,11 @@
+#include <unistd.h>
+
 #include <cstring>
 #include <filesystem>
 
 #include "daemon/persister.hpp"
 #include "io/file.hpp"
+#include "storage/index.hpp"
 #include "storage/segment_reader.hpp"
 #include "storage/segment_set.hpp"
 
@@ -31,6 +34,11 @@ TopicPersister::TopicPersister(std::shared_ptr<api::Topic> topic, api::Place on_
   }
   mark_.position = durable_.position;
   mark_.offset = durable_.offset;
+  storage::SegmentSet segments(options_.directory);
+  if (!segments.refresh()) return;
+  for (const std::uint64_t first : segments.first_offsets())
+    if (::access((options_.directory + "/" + storage::index_name(first)).c_str(), F_OK) != 0)
+      unindexed_.push_back(first);
 }
 
 bool TopicPersister::behind() const { return topic_->end().position > durable_.position; }
@@ -216,6 +224,15 @@ Result<void> TopicPersister::close() {
   auto sealed = writer_->seal();
   writer_.reset();
   return sealed;
+}
+
+bool TopicPersister::mend_index() {
+  if (unindexed_.empty()) return false;
+  const std::uint64_t first = unindexed_.back();
+  unindexed_.pop_back();
+  // A segment that cannot be read keeps no index; it is walked by who looks into it.
+  static_cast<void>(storage::rebuild_index(options_.directory, first, options_.mode));
+  return true;
 }
 
 // Oldest first, never the one that is being written.
