@@ -127,7 +127,7 @@ Result<void> Producer::Impl::make_way(log::ClaimFault fault, std::int64_t& deadl
   };
   if (policy == layout::FullPolicy::fail) return full();
   const std::int64_t now = api::monotonic_ns();
-  if (deadline == 0) deadline = now + options.block.count();
+  if (deadline == 0) deadline = api::deadline_after(options.block);
   if (topic->durable()) {
     if (const auto error = topic->control()->durable_error.load(std::memory_order_relaxed);
         error != 0 && now > deadline)
@@ -146,6 +146,11 @@ Result<void> Producer::Impl::make_way(log::ClaimFault fault, std::int64_t& deadl
 }
 
 Result<log::OpenClaim> Producer::Impl::claim(std::uint64_t lines, std::uint32_t count) {
+  // Only long attributes in a small ring come to this: a claim and the PAD before it must fit together.
+  if (lines > topic->ring().size() / 2)
+    return refuse(Errc::too_large, "an event of " + std::to_string(lines * layout::kLine) +
+                                       " bytes with its key, id and headers; topic " + topic->name() +
+                                       " takes at most half its ring; send less, or create it with a larger ring.");
   std::int64_t deadline = 0, daemonless = 0;
   for (;;) {
     const log::OpenClaim claim = publisher.claim(lines, count);
@@ -247,7 +252,7 @@ Result<void> Producer::await_durable(Offset offset, std::chrono::nanoseconds tim
   if (!me.topic->durable()) return refuse(Errc::invalid_argument, title + " is kept in memory only");
   const layout::TopicControl* control = me.topic->control();
   const shm::Sleeper sleeper(me.topic->state()->live.wake(), me.handle.slot());
-  const std::int64_t deadline = api::monotonic_ns() + timeout.count();
+  const std::int64_t deadline = api::deadline_after(timeout);
   for (;;) {
     sleeper.listen(me.topic->mask());
     const std::uint32_t seen = sleeper.read();

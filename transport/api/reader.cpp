@@ -126,7 +126,7 @@ Result<std::size_t> Reader::poll_with(Call call, void* context, std::size_t most
 
 Result<std::optional<Event>> Reader::next(std::chrono::nanoseconds timeout) {
   std::optional<Event> out;
-  const std::int64_t deadline = api::monotonic_ns() + timeout.count();
+  const std::int64_t deadline = api::deadline_after(timeout);
   for (;;) {
     auto handled = poll([&out](const EventView& event) { out.emplace(event); }, 1);
     if (!handled) return tl::unexpected(handled.error());

@@ -12,8 +12,7 @@ constexpr std::int64_t kSpin = 20'000;  // before sleeping: less than what a wak
 Result<bool> Waiter::wait(std::chrono::nanoseconds timeout, const std::function<void(const shm::Sleeper&)>& listen,
                           const std::function<Result<Look>()>& look) {
   const std::int64_t begin = monotonic_ns();
-  const std::int64_t longest = INT64_MAX - begin;
-  const std::int64_t deadline = begin + std::min<std::int64_t>(std::max<std::int64_t>(timeout.count(), 0), longest);
+  const std::int64_t deadline = deadline_after(timeout);
   std::int64_t spin_until = begin + kSpin;
   bool listening = false;
   for (;;) {
