@@ -163,6 +163,7 @@ std::optional<std::uint32_t> daemon_holding(const std::string& directory, const 
 std::int64_t now_ns() { return clock_ns(CLOCK_REALTIME); }
 std::int64_t coarse_now_ns() { return clock_ns(CLOCK_REALTIME_COARSE); }
 std::int64_t monotonic_ns() { return clock_ns(CLOCK_MONOTONIC); }
+std::int64_t coarse_monotonic_ns() { return clock_ns(CLOCK_MONOTONIC_COARSE); }
 std::int64_t deadline_after(std::chrono::nanoseconds timeout) {
   const std::int64_t now = monotonic_ns();
   return timeout.count() > INT64_MAX - now ? INT64_MAX : now + std::max<std::int64_t>(timeout.count(), 0);

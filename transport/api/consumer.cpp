@@ -44,6 +44,9 @@ struct Consumer::Impl {
   Result<void> add(const std::string& topic);
   Result<std::optional<Taken>> take(std::int64_t& until);
   void listen(const shm::Sleeper& sleeper) const;
+  bool peek() const {
+    return std::any_of(topics.begin(), topics.end(), [](const auto& topic) { return topic->peek(); });
+  }
 };
 
 Result<void> Consumer::Impl::add(const std::string& topic) {
@@ -242,7 +245,7 @@ Result<std::optional<Delivery>> Consumer::next(std::chrono::nanoseconds timeout)
     return out;
   };
   auto ready = me.waiter.wait(
-      timeout, [&me](const shm::Sleeper& sleeper) { me.listen(sleeper); }, look);
+      timeout, [&me](const shm::Sleeper& sleeper) { me.listen(sleeper); }, look, [&me] { return me.peek(); });
   if (!ready) return tl::unexpected(ready.error());
   if (!taken) return std::optional<Delivery>();
   Delivery out;
@@ -274,7 +277,7 @@ Result<bool> Consumer::wait(std::chrono::nanoseconds timeout) {
     return out;
   };
   return me.waiter.wait(
-      timeout, [&me](const shm::Sleeper& sleeper) { me.listen(sleeper); }, look);
+      timeout, [&me](const shm::Sleeper& sleeper) { me.listen(sleeper); }, look, [&me] { return me.peek(); });
 }
 
 Result<std::size_t> Consumer::poll_with(Call call, void* context, std::size_t most) {

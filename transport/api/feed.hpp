@@ -33,20 +33,34 @@ class Feed {
 
   Topic& topic() const { return *topic_; }
   Result<Next> at(Place place);
+  // The event at the place, when it stands there plainly: in the ring and committed. Moves the place behind it. False
+  // says nothing: ask at(). Looks at the event's own lines only.
+  bool quick(Place& place, EventView::Raw& out);
+  // Whether quick() or at() would find something settled in the ring.
+  bool glance(Place place) const {
+    log::Look ignored;
+    return log::glance(topic_->ring(), place.position, place.offset, ignored);
+  }
 
   // The place a reader begins at.
   Result<Place> start(StartAt start);
   Result<Place> first();  // the oldest event that can be read
 
  private:
+  struct Batch {  // the claim of several events that was found last
+    std::uint64_t head = 0, end = 0, end_offset = 0;
+    bool holds(Place place) const { return place.offset < end_offset && place.position > head && place.position < end; }
+  };
+
+  bool give(const log::Record& record, std::uint64_t head, EventView::Raw& out);
   bool from_ring(Place& place, Next& out, bool& done);
   Result<bool> from_disk(Place& place, Next& out);
   void pass_over(Place& place, Place next, Next& out) const;
-  void keep(const log::Record& record);
   Result<Place> walk(Place from, StartAt start);
 
   std::shared_ptr<Topic> topic_;
   bool held_;
+  Batch batch_;
   std::vector<std::byte> copy_;
   std::optional<storage::LogReader> disk_;
 };

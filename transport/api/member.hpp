@@ -20,6 +20,12 @@ class MemberTopic {
   // says when to look again at the latest (monotonic nanoseconds).
   Result<std::optional<Work>> take(bool durable_only, std::int64_t& until);
 
+  // Whether a fresh event stands at the group's cursor.
+  bool peek() const {
+    const layout::CursorFields cursor = state_->engine().cursor();
+    return feed_.glance({cursor.position, cursor.offset});
+  }
+
   // Leases that ran out and leases of the dead come back. Returns what is left to wait for.
   void sweep();
   bool should_sweep(std::int64_t now) const;

@@ -18,18 +18,26 @@ struct Producer::Impl {
   shm::Handle handle;
   ProducerOptions options;
   log::Publisher publisher;
-  std::uint64_t number;          // this producer's half of generated ids
-  std::uint64_t sequence = 0;    // the other half
-  std::vector<log::Stamp> last;  // of the last publish or batch
+  shm::Mask& mask;                     // who sleeps on this topic
+  std::uint64_t max_payload;           // bytes
+  bool alone;                          // the topic has this producer only
+  std::size_t claims_open = 0;         // handed out and not settled yet
+  std::uint64_t number;                // this producer's half of generated ids
+  std::uint64_t sequence = 0;          // the other half
+  log::Stamp last;                     // of the event published last
+  std::vector<log::Stamp> last_batch;  // of the batch published last; empty after a single event
 
   Impl(std::shared_ptr<api::Topic> opened, shm::Handle acquired, const ProducerOptions& chosen)
       : topic(std::move(opened)),
         handle(std::move(acquired)),
         options(chosen),
         publisher(topic->writable(), topic->ring(), handle.page(), handle.slot(), handle.incarnation(), *topic),
+        mask(topic->mask()),
+        max_payload(topic->max_payload()),
+        alone(topic->header().options.single_producer != 0),
         number(layout::tag_for(topic->header().nonce, topic->state()->live.header()->producer_sequence.fetch_add(1))) {}
   ~Impl() {
-    if (handle.in_child() || topic->header().options.single_producer == 0) return;
+    if (handle.in_child() || !alone) return;
     std::uint64_t mine = owner_word();
     topic->writable()->single_owner.compare_exchange_strong(mine, 0);
   }
@@ -38,6 +46,9 @@ struct Producer::Impl {
   std::int64_t now() const { return options.precise_clock ? api::now_ns() : api::coarse_now_ns(); }
 
   Result<void> usable() const;
+  bool simple(std::size_t payload) const {  // nothing is in the way of this payload
+    return !handle.in_child() && !topic->deleted() && payload <= max_payload;
+  }
   Result<std::size_t> attributes(std::size_t payload, const PublishOptions& given) const;
   void write_attributes(std::byte* at, const PublishOptions& given, std::int64_t now) const;
   log::Stamp stamp(std::size_t payload, std::size_t attribute_bytes, const PublishOptions& given, std::int64_t now);
@@ -45,7 +56,6 @@ struct Producer::Impl {
   Result<void> make_way(log::ClaimFault fault, std::int64_t& deadline, std::int64_t& daemonless);
   void commit(const log::OpenClaim& claim);
   void wake() {
-    shm::Mask& mask = topic->mask();
     if (mask.load(std::memory_order_seq_cst) != 0) shm::ring_all(topic->state()->live.wake(), mask);
   }
 };
@@ -58,11 +68,11 @@ Result<void> Producer::Impl::usable() const {
 
 // Bytes of the attributes, padded; 0 when there are none.
 Result<std::size_t> Producer::Impl::attributes(std::size_t payload, const PublishOptions& given) const {
-  if (payload > topic->max_payload())
+  if (payload > max_payload)
     return refuse(Errc::too_large,
                   "a payload of " + std::to_string(payload) + " bytes; topic " + topic->name() + " takes at most " +
-                      std::to_string(topic->max_payload()) + " bytes; send less, or create it with a larger ring.",
-                  std::uint32_t(topic->max_payload()));
+                      std::to_string(max_payload) + " bytes; send less, or create it with a larger ring.",
+                  std::uint32_t(max_payload));
   std::size_t bytes = 0;
   const auto add = [&bytes](std::size_t size) { bytes += log::attribute_bytes(size); };
   if (!given.key.empty() || given.has_key) add(given.key.size());
@@ -109,7 +119,7 @@ log::Stamp Producer::Impl::stamp(std::size_t payload, std::size_t attribute_byte
     out.id_high = id.high;
     out.flags |= layout::kFlagGivenId;
   }
-  last.push_back(out);  // keeps its capacity: allocates only until the largest batch was seen
+  last = out;
   return out;
 }
 
@@ -119,7 +129,7 @@ Result<void> Producer::Impl::make_way(log::ClaimFault fault, std::int64_t& deadl
   if (fault == log::ClaimFault::exhausted) return api::raise_offset_bound(*topic);
   const std::string title = "topic " + topic->name();
   const layout::FullPolicy policy = topic->header().options.full;
-  if (!topic->durable() && api::make_room(*topic, publisher.wanted_end())) return {};
+  if (!topic->durable() && api::make_room(*topic, publisher.wanted_end(), alone && claims_open == 0)) return {};
   const auto full = [&] {
     const auto holder = api::held_by(*topic);
     return holder ? refuse(Errc::full, title + ": its ring is full and held by " + *holder + "; retry or shed load.")
@@ -162,7 +172,6 @@ Result<log::OpenClaim> Producer::Impl::claim(std::uint64_t lines, std::uint32_t 
 // With a sleeper there, commit and wake are one system call, so that no death falls between them. A sleeper that came
 // between the look and the commit is seen by the look after it.
 void Producer::Impl::commit(const log::OpenClaim& claim) {
-  shm::Mask& mask = topic->mask();
   if (mask.load(std::memory_order_relaxed) == 0) {
     publisher.commit(claim);
     wake();
@@ -177,16 +186,37 @@ Producer& Producer::operator=(Producer&&) noexcept = default;
 Producer::~Producer() = default;
 
 std::string_view Producer::topic() const { return impl_->topic->name(); }
-std::uint64_t Producer::max_payload() const { return impl_->topic->max_payload(); }
+std::uint64_t Producer::max_payload() const { return impl_->max_payload; }
 
 EventId Producer::last_id(std::size_t back) const {
-  if (back >= impl_->last.size()) return {};
-  const log::Stamp& stamp = *(impl_->last.rbegin() + std::ptrdiff_t(back));
+  const auto& batch = impl_->last_batch;
+  if (back != 0 && back >= batch.size()) return {};
+  const log::Stamp& stamp = batch.empty() ? impl_->last : *(batch.rbegin() + std::ptrdiff_t(back));
   EventView::Raw raw;
   raw.id_low = stamp.id_low;
   raw.id_high = stamp.id_high;
   raw.given_id = (stamp.flags & layout::kFlagGivenId) != 0;
   return EventView(raw).id();
+}
+
+// What most events are: no key, no id, no headers.
+Result<Offset> Producer::publish(Bytes payload) {
+  Impl& me = *impl_;
+  if (!me.simple(payload.size())) return publish(payload, PublishOptions{});
+  const std::uint64_t bytes = layout::body_at(me.publisher.checked_flag()) + payload.size();
+  log::OpenClaim claim = me.publisher.claim(layout::lines_for(bytes), 1);
+  if (claim.fault != log::ClaimFault::none) [[unlikely]] {
+    auto waited = me.claim(layout::lines_for(bytes), 1);
+    if (!waited) return tl::unexpected(waited.error());
+    claim = *waited;
+  }
+  me.last_batch.clear();
+  const log::Stamp stamp{me.now(), me.number, me.sequence++, std::uint32_t(payload.size()), 0, 0};
+  me.last = stamp;
+  std::memcpy(me.publisher.body(claim.position, 0), payload.data(), payload.size());
+  me.publisher.stamp(claim, claim.position, claim.offset, stamp);
+  me.commit(claim);
+  return claim.offset;
 }
 
 Result<Offset> Producer::publish(Bytes payload, const PublishOptions& options) {
@@ -195,7 +225,7 @@ Result<Offset> Producer::publish(Bytes payload, const PublishOptions& options) {
   auto attributes = me.attributes(payload.size(), options);
   if (!attributes) return tl::unexpected(attributes.error());
   const std::int64_t now = me.now();
-  me.last.clear();
+  me.last_batch.clear();
   const log::Stamp stamp = me.stamp(payload.size(), *attributes, options, now);
   const std::uint64_t bytes = layout::body_at(stamp.flags | me.publisher.checked_flag()) + *attributes + payload.size();
   auto claim = me.claim(layout::lines_for(bytes), 1);
@@ -229,11 +259,12 @@ Result<Offset> Producer::publish_batch(std::span<const Message> messages) {
   auto claim = me.claim(lines, std::uint32_t(messages.size()));
   if (!claim) return tl::unexpected(claim.error());
   const std::int64_t now = me.now();
-  me.last.clear();
+  me.last_batch.clear();  // keeps its capacity: allocates only until the largest batch was seen
   std::uint64_t position = claim->position, offset = claim->offset;
   for (const Message& message : messages) {
     const std::size_t attributes = *me.attributes(message.payload.size(), message.options);
     const log::Stamp stamp = me.stamp(message.payload.size(), attributes, message.options, now);
+    me.last_batch.push_back(stamp);
     std::byte* body = me.publisher.body(position, stamp.flags);
     if (attributes != 0) me.write_attributes(body, message.options, now);
     if (!message.payload.empty()) std::memcpy(body + attributes, message.payload.data(), message.payload.size());
@@ -276,13 +307,14 @@ Result<Claim> Producer::claim(std::size_t size, const PublishOptions& options) {
   auto attributes = me.attributes(size, options);
   if (!attributes) return tl::unexpected(attributes.error());
   const std::int64_t now = me.now();
-  me.last.clear();
+  me.last_batch.clear();
   const log::Stamp stamp = me.stamp(size, *attributes, options, now);
   const std::uint64_t bytes = layout::body_at(stamp.flags | me.publisher.checked_flag()) + *attributes + size;
   auto open = me.claim(layout::lines_for(bytes), 1);
   if (!open) return tl::unexpected(open.error());
   std::byte* body = me.publisher.body(open->position, stamp.flags);
   if (*attributes != 0) me.write_attributes(body, options, now);
+  ++me.claims_open;
   Claim out;
   out.impl_ = &me;
   out.payload_ = {body + *attributes, size};
@@ -327,6 +359,7 @@ Result<Offset> Claim::commit() {
                          open_.attributes, open_.flags};
   me.publisher.stamp(claim, claim.position, claim.offset, stamp);
   me.commit(claim);
+  --me.claims_open;
   return claim.offset;
 }
 
@@ -335,6 +368,7 @@ void Claim::abort() {
   auto& me = *static_cast<Producer::Impl*>(std::exchange(impl_, nullptr));
   if (me.handle.in_child()) return;
   me.publisher.abort(Access::of(*this, me));
+  --me.claims_open;
   me.wake();
 }
 

@@ -10,6 +10,8 @@ namespace {
 
 using layout::kNoPosition;
 
+constexpr std::uint64_t kLinesAhead = 64;  // fetched ahead by who walks over the oldest claims, which nobody has cached
+
 void raise(layout::Word& word, std::uint64_t value) {
   std::uint64_t seen = word.load(std::memory_order_seq_cst);
   while (seen < value && !word.compare_exchange_weak(seen, value, std::memory_order_seq_cst)) {
@@ -64,7 +66,13 @@ Result<void> lower_to_groups(const Topic& topic, Hold& hold) {
 // How far claims are settled, looked at from `from` on until `enough`.
 Place settled_until(Topic& topic, Place from, std::uint64_t enough) {
   while (from.position < enough) {
-    const log::Look look = log::look(topic.ring(), from.position, from.offset, topic);
+    __builtin_prefetch(topic.ring().at(from.position + kLinesAhead));
+    log::Look look;
+    if (log::glance(topic.ring(), from.position, from.offset, look)) {
+      from = {from.position + look.lines, from.offset + look.count};
+      continue;
+    }
+    look = log::look(topic.ring(), from.position, from.offset, topic);
     if (look.kind == log::Look::Kind::nothing || look.kind == log::Look::Kind::waiting) break;
     from = {from.position + look.lines, from.offset + look.count};
   }
@@ -73,15 +81,16 @@ Place settled_until(Topic& topic, Place from, std::uint64_t enough) {
 
 }  // namespace
 
-bool make_room(Topic& topic, std::uint64_t wanted_end) {
+bool make_room(Topic& topic, std::uint64_t wanted_end, bool all_settled) {
   layout::TopicControl* control = topic.writable();
   const log::Ring& ring = topic.ring();
   const std::uint64_t before = control->limit.load(std::memory_order_seq_cst);
   if (before >= wanted_end) return true;
   // An eighth of a ring at once, so that looking costs little an event.
   const std::uint64_t enough = wanted_end - ring.size() + ring.size() / 8;
-  const Place settled = settled_until(topic, topic.oldest(), std::min(enough, topic.end().position));
-  std::uint64_t target = settled.position;
+  const Place end = topic.end();
+  std::uint64_t target =
+      all_settled ? end.position : settled_until(topic, topic.oldest(), std::min(enough, end.position)).position;
   const auto lower_to_readers = [&] {
     if (!topic.held_by_readers()) return true;
     Hold hold{target, {}};

@@ -95,7 +95,8 @@ Result<shm::Handle> acquire_handle(const StatePtr& state, layout::HandleKind kin
 bool has_producer(const Topic& topic);
 
 // Raises a memory topic's limit as far as its readers, groups and open claims allow. True: there is more room now.
-bool make_room(Topic& topic, std::uint64_t wanted_end);
+// `all_settled`: the caller is the only producer and has no open claim, so none need be looked for.
+bool make_room(Topic& topic, std::uint64_t wanted_end, bool all_settled);
 // Which reader or group holds up the producers of a memory topic whose ring is nearly full.
 std::optional<std::string> held_by(Topic& topic);
 

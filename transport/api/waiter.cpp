@@ -6,11 +6,12 @@ namespace penstock::api {
 namespace {
 
 constexpr std::int64_t kSpin = 20'000;  // before sleeping: less than what a wake-up costs
+constexpr unsigned kPeeks = 64;         // between two looks, each of which reads the clock and the producers' line
 
 }  // namespace
 
 Result<bool> Waiter::wait(std::chrono::nanoseconds timeout, const std::function<void(const shm::Sleeper&)>& listen,
-                          const std::function<Result<Look>()>& look) {
+                          const std::function<Result<Look>()>& look, const std::function<bool()>& peek) {
   const std::int64_t begin = monotonic_ns();
   const std::int64_t deadline = deadline_after(timeout);
   std::int64_t spin_until = begin + kSpin;
@@ -30,6 +31,7 @@ Result<bool> Waiter::wait(std::chrono::nanoseconds timeout, const std::function<
     if (now >= deadline) return false;
     if (!listening) {
       if (how_ == Wait::yield) ::sched_yield();
+      for (unsigned peeks = 0; peeks < kPeeks && !peek(); ++peeks) __builtin_ia32_pause();
       continue;
     }
     if (interrupted_.load(std::memory_order_seq_cst)) continue;

@@ -48,6 +48,7 @@ constexpr std::uint64_t pack(const WordFields& f) {
          std::uint64_t(f.incarnation & 0xfff) << 40 | std::uint64_t(f.generation & 0xfff) << 52;
 }
 constexpr State state_of(std::uint64_t word) { return State(word & 7); }
+constexpr bool settled(State state) { return state >= State::committed && (std::uint8_t(state) & 1) != 0; }
 constexpr std::uint32_t lines_of(std::uint64_t word) { return std::uint32_t(word >> 3 & kMaxClaimLines); }
 constexpr std::uint32_t slot_of(std::uint64_t word) { return std::uint32_t(word >> 28 & 0xfff); }
 constexpr std::uint32_t incarnation_of(std::uint64_t word) { return std::uint32_t(word >> 40 & 0xfff); }
@@ -69,6 +70,9 @@ struct LinkFields {
 constexpr std::uint64_t pack(const LinkFields& f) {
   return std::uint64_t(f.slot & 0xfff) | std::uint64_t(f.incarnation & 0xfff) << 12 | std::uint64_t(f.lines) << 24 |
          std::uint64_t(f.count & kMaxBatch) << 49;
+}
+constexpr std::uint64_t link_extent(std::uint64_t lines, std::uint32_t count) {
+  return lines << 24 | std::uint64_t(count) << 49;
 }
 constexpr LinkFields link_of(std::uint64_t link) {
   return {std::uint32_t(link & 0xfff), std::uint32_t(link >> 12 & 0xfff), std::uint32_t(link >> 24 & kMaxClaimLines),

@@ -16,7 +16,13 @@ Publisher::Publisher(layout::TopicControl* control, const Ring& ring, layout::Ha
       slot_(slot),
       incarnation_(incarnation),
       neighbours_(neighbours),
-      checked_(control->header.options.durability == layout::Durability::disk) {}
+      checked_(control->header.options.durability == layout::Durability::disk),
+      single_(control->header.options.single_producer != 0),
+      slot_low_(std::uint64_t(slot & 0xff) << 56),
+      slot_high_(std::uint64_t(slot >> 8 & 0xff) << 56),
+      word_base_(pack(layout::WordFields{State::claimed, 0, slot, incarnation, 0})),
+      link_base_(pack(layout::LinkFields{slot, incarnation, 0, 0})),
+      shape_base_(layout::pack_shape(0, 0, incarnation)) {}
 
 bool Publisher::room(std::uint64_t end) {
   if (end <= limit_) return true;
@@ -28,54 +34,27 @@ bool Publisher::room(std::uint64_t end) {
 // The link names the claim that the tail ends with. Its owner's intents say how long it was, and stay as they are for
 // as long as the tail does: an entry is written again only after the owner's next claim succeeded. So what is read here
 // is right if the compare-and-swap that follows succeeds, and forgotten if not.
-std::uint64_t Publisher::link_to(const TailFields& tail) {
+std::uint64_t Publisher::link_to(const layout::Pair& seen) {
+  const TailFields tail = layout::tail_of(seen);
   if (tail.end == ring_.base_position) return 0;
-  if (tail.slot == slot_ && last_lines_ == 0) return 0;  // this slot's, but of an earlier life
-  if (tail.slot == slot_) return pack(layout::LinkFields{slot_, incarnation_ & 0xfff, last_lines_, last_count_});
+  if (mine(seen)) return last_;  // 0: this slot's, but of an earlier life
   const layout::HandlePage* page = neighbours_.page(tail.slot);
   if (page == nullptr) return 0;
   for (const layout::Intent& intent : page->intents) {
     const std::uint64_t shape = intent.shape.load(std::memory_order_acquire);
-    const TailFields seen = layout::tail_of(
+    const TailFields before = layout::tail_of(
         {intent.tail_low.load(std::memory_order_relaxed), intent.tail_high.load(std::memory_order_relaxed)});
     const std::uint32_t lines = layout::shape_lines(shape), count = layout::shape_count(shape);
-    if (lines != 0 && seen.end + lines == tail.end && seen.offset + count == tail.offset)
+    if (lines != 0 && before.end + lines == tail.end && before.offset + count == tail.offset)
       return pack(layout::LinkFields{tail.slot, layout::shape_incarnation(shape) & 0xfff, lines, count});
   }
   return 0;
 }
 
-bool Publisher::take(const TailFields& tail, std::uint64_t lines, std::uint32_t count) {
-  layout::Intent& intent = page_->intents[entry_];
-  const layout::Pair seen = pack(tail);
-  // Shape 0 marks the entry as being written: an entry half old, half new must not name a claim that never was.
-  intent.shape.store(0, std::memory_order_relaxed);
-  intent.tail_low.store(seen.low, std::memory_order_release);
-  intent.tail_high.store(seen.high, std::memory_order_release);
-  intent.shape.store(layout::pack_shape(lines, count, incarnation_), std::memory_order_release);
-  // A full barrier, so the intent is visible before the claim is.
-  if (!layout::cas16(&control_->tail, seen, pack(TailFields{tail.end + lines, tail.offset + count, slot_})))
-    return false;
-  entry_ ^= 1;
-  last_lines_ = std::uint32_t(lines);
-  last_count_ = count;
-  return true;
-}
-
-// The word first and the tag last: whoever sees the tag sees a word of this claim.
-void Publisher::open(const TailFields& tail, std::uint64_t lines, std::uint32_t count, std::uint64_t link) {
-  RecordHeader* head = header(tail.end);
-  head->word.store(
-      pack(layout::WordFields{State::claimed, std::uint32_t(lines), slot_, incarnation_, ring_.generation(tail.end)}),
-      std::memory_order_relaxed);
-  head->link.store(link, std::memory_order_relaxed);
-  head->sizes.store(pack(layout::SizeFields{0, 0, count, checked_flag()}), std::memory_order_relaxed);
-  head->tag.store(layout::tag_for(ring_.nonce, tail.offset), std::memory_order_release);
-}
-
-void Publisher::write_pad(const TailFields& tail, std::uint64_t lines, std::uint64_t link) {
-  open(tail, lines, 0, link);
-  RecordHeader* head = header(tail.end);
+void Publisher::write_pad(const layout::Pair& tail, std::uint64_t lines, std::uint64_t link) {
+  const OpenClaim pad = open(tail, lines, 0, link);
+  RecordHeader* head = pad.head;
+  head->sizes.store(pack(layout::SizeFields{0, 0, 0, checked_flag()}), std::memory_order_relaxed);
   head->time.store(0, std::memory_order_relaxed);
   head->id_low.store(0, std::memory_order_relaxed);
   head->id_high.store(0, std::memory_order_relaxed);
@@ -83,14 +62,15 @@ void Publisher::write_pad(const TailFields& tail, std::uint64_t lines, std::uint
   if (checked_) {
     const std::uint64_t sum = record_checksum(word, link, head->tag.load(std::memory_order_relaxed), 0, 0, 0,
                                               head->sizes.load(std::memory_order_relaxed), {});
-    std::memcpy(bytes(tail.end) + layout::kHeaderBytes, &sum, sizeof sum);
+    std::memcpy(bytes(pad.position) + layout::kHeaderBytes, &sum, sizeof sum);
   }
   head->word.store(word, std::memory_order_seq_cst);
 }
 
-OpenClaim Publisher::claim(std::uint64_t lines, std::uint32_t count) {
+OpenClaim Publisher::claim_slowly(std::uint64_t lines, std::uint32_t count) {
   for (;;) {
-    const TailFields tail = layout::tail_of(layout::load16_halves(&control_->tail));
+    const layout::Pair seen = layout::load16_halves(&control_->tail);
+    const TailFields tail = layout::tail_of(seen);
     const std::uint64_t left = ring_.size() - (tail.end & ring_.mask);
     const bool pad = left < lines;
     wanted_end_ = tail.end + (pad ? left : 0) + lines;
@@ -99,48 +79,36 @@ OpenClaim Publisher::claim(std::uint64_t lines, std::uint32_t count) {
       bound_ = control_->offset_bound.load(std::memory_order_acquire);
       if (tail.offset + count > bound_) return {ClaimFault::exhausted, tail.end, tail.offset, 0, 0, nullptr};
     }
-    const std::uint64_t link = link_to(tail);
-    if (pad) {
-      if (take(tail, left, 0)) write_pad(tail, left, link);
-      continue;
-    }
-    if (!take(tail, lines, count)) continue;
-    open(tail, lines, count, link);
-    return {ClaimFault::none, tail.end, tail.offset, std::uint32_t(lines), count, header(tail.end)};
+    const std::uint64_t link = link_to(seen);
+    if (!take(seen, pad ? left : lines, pad ? 0 : count)) continue;
+    last_ = pad ? link_of_own(left, 0) : link_of_own(lines, count);
+    if (!pad) return open(seen, lines, count, link);
+    write_pad(seen, left, link);
   }
 }
 
-void Publisher::stamp(const OpenClaim& claim, std::uint64_t position, std::uint64_t offset, const Stamp& stamp) {
-  RecordHeader* record = header(position);
-  const bool inner = position != claim.position;
-  const std::uint32_t flags = stamp.flags | checked_flag();
-  const std::uint64_t sizes = pack(layout::SizeFields{stamp.payload, stamp.attributes, inner ? 0 : claim.count, flags});
-  record->time.store(std::uint64_t(stamp.time_ns), std::memory_order_relaxed);
-  record->id_low.store(stamp.id_low, std::memory_order_relaxed);
-  record->id_high.store(stamp.id_high, std::memory_order_relaxed);
-  record->sizes.store(sizes, std::memory_order_relaxed);
-  std::uint64_t word = record->word.load(std::memory_order_relaxed);
-  if (inner) {
-    const std::uint64_t own = layout::lines_for(layout::record_bytes(layout::sizes_of(sizes)));
-    word = pack(layout::WordFields{State::inner, std::uint32_t(own), slot_, incarnation_, ring_.generation(position)});
-    record->word.store(word, std::memory_order_relaxed);
-    record->link.store(position - claim.position, std::memory_order_relaxed);
-    record->tag.store(layout::tag_for(ring_.nonce, offset), std::memory_order_relaxed);
-  } else {
-    word = layout::with_state(word, State::committed);
-  }
-  if (!checked_) return;
-  const std::byte* body = bytes(position) + layout::body_at(flags);
-  const std::uint64_t sum =
-      record_checksum(word, record->link.load(std::memory_order_relaxed), record->tag.load(std::memory_order_relaxed),
-                      std::uint64_t(stamp.time_ns), stamp.id_low, stamp.id_high, sizes,
-                      {body, std::size_t{stamp.attributes} + stamp.payload});
-  std::memcpy(bytes(position) + layout::kHeaderBytes, &sum, sizeof sum);
+void Publisher::write_inner(RecordHeader* record, std::uint64_t distance, std::uint64_t position, std::uint64_t offset,
+                            std::uint64_t sizes) {
+  const std::uint64_t own = layout::lines_for(layout::record_bytes(layout::sizes_of(sizes)));
+  record->word.store(
+      pack(layout::WordFields{State::inner, std::uint32_t(own), slot_, incarnation_, ring_.generation(position)}),
+      std::memory_order_relaxed);
+  record->link.store(distance, std::memory_order_relaxed);
+  record->tag.store(layout::tag_for(ring_.nonce, offset), std::memory_order_relaxed);
 }
 
-void Publisher::commit(const OpenClaim& claim) {
-  const std::uint64_t word = claim.head->word.load(std::memory_order_relaxed);
-  claim.head->word.store(layout::with_state(word, State::committed), std::memory_order_seq_cst);
+// The checksum over the record as it will be once it is committed.
+void Publisher::seal(RecordHeader* record, bool inner) {
+  const std::uint64_t word = record->word.load(std::memory_order_relaxed);
+  const std::uint64_t sizes = record->sizes.load(std::memory_order_relaxed);
+  const layout::SizeFields fields = layout::sizes_of(sizes);
+  auto* at = reinterpret_cast<std::byte*>(record);
+  const std::uint64_t sum = record_checksum(
+      inner ? word : layout::with_state(word, State::committed), record->link.load(std::memory_order_relaxed),
+      record->tag.load(std::memory_order_relaxed), record->time.load(std::memory_order_relaxed),
+      record->id_low.load(std::memory_order_relaxed), record->id_high.load(std::memory_order_relaxed), sizes,
+      {at + layout::body_at(fields.flags), std::size_t{fields.attributes} + fields.payload});
+  std::memcpy(at + layout::kHeaderBytes, &sum, sizeof sum);
 }
 
 void Publisher::abort(const OpenClaim& claim) {

@@ -2,7 +2,9 @@
 // publishers a ring. Makes no system call, allocates nothing; waiting and waking are its caller's.
 #pragma once
 
+#include <algorithm>
 #include <span>
+#include <utility>
 
 #include "log/ring.hpp"
 
@@ -50,7 +52,15 @@ class Publisher {
   const Ring& ring() const { return ring_; }
 
   // Claims `lines` lines for `count` events, after a PAD where the ring's end is too near. At most the ring's size.
-  OpenClaim claim(std::uint64_t lines, std::uint32_t count);
+  [[gnu::always_inline]] OpenClaim claim(std::uint64_t lines, std::uint32_t count) {
+    const layout::Pair tail = layout::load16_halves(&control_->tail);
+    const std::uint64_t end = tail.low & layout::k56, offset = tail.high & layout::k56;
+    const bool plain = mine(tail) && last_ != 0 && end + lines <= limit_ && offset + count <= bound_ &&
+                       (end & ring_.mask) + lines <= ring_.size();
+    if (!plain || !take(tail, lines, count)) [[unlikely]]
+      return claim_slowly(lines, count);
+    return open(tail, lines, count, std::exchange(last_, link_of_own(lines, count)));
+  }
 
   // Where the attributes of the record at `position` begin, with flags as they will be stamped.
   std::byte* body(std::uint64_t position, std::uint32_t flags) const {
@@ -59,10 +69,25 @@ class Publisher {
   std::uint32_t checked_flag() const { return checked_ ? std::uint32_t{layout::kFlagChecksum} : 0u; }
   // Fills in the header of the record at `position` of the claim (the head, or a later record of a batch), attributes
   // and payload being in place; with kFlagChecksum computes the checksum of the final record.
-  void stamp(const OpenClaim& claim, std::uint64_t position, std::uint64_t offset, const Stamp& stamp);
+  [[gnu::always_inline]] void stamp(const OpenClaim& claim, std::uint64_t position, std::uint64_t offset,
+                                    const Stamp& stamp) {
+    layout::RecordHeader* record = header(position);
+    const bool inner = position != claim.position;
+    const std::uint64_t sizes = pack(
+        layout::SizeFields{stamp.payload, stamp.attributes, inner ? 0 : claim.count, stamp.flags | checked_flag()});
+    record->time.store(std::uint64_t(stamp.time_ns), std::memory_order_relaxed);
+    record->id_low.store(stamp.id_low, std::memory_order_relaxed);
+    record->id_high.store(stamp.id_high, std::memory_order_relaxed);
+    record->sizes.store(sizes, std::memory_order_relaxed);
+    if (inner) write_inner(record, position - claim.position, position, offset, sizes);
+    if (checked_) seal(record, inner);
+  }
 
   // Makes the claim's events visible. Sequentially consistent, so that a sleeper's mask read after it is current.
-  void commit(const OpenClaim& claim);
+  void commit(const OpenClaim& claim) {
+    const std::uint64_t word = claim.head->word.load(std::memory_order_relaxed);
+    claim.head->word.store(layout::with_state(word, layout::State::committed), std::memory_order_seq_cst);
+  }
   // Uses the claim's offsets up without an event. On checked topics the header is given its checksum.
   void abort(const OpenClaim& claim);
   // The half of the state word that a FUTEX_WAKE_OP may settle with OR kCommitBit.
@@ -78,11 +103,23 @@ class Publisher {
   layout::RecordHeader* header(std::uint64_t position) const {
     return reinterpret_cast<layout::RecordHeader*>(bytes(position));
   }
-  std::uint64_t link_to(const layout::TailFields& tail);
-  bool take(const layout::TailFields& tail, std::uint64_t lines, std::uint32_t count);
-  void open(const layout::TailFields& tail, std::uint64_t lines, std::uint32_t count, std::uint64_t link);
-  void write_pad(const layout::TailFields& tail, std::uint64_t lines, std::uint64_t link);
+  void write_inner(layout::RecordHeader* record, std::uint64_t distance, std::uint64_t position, std::uint64_t offset,
+                   std::uint64_t sizes);
+  void seal(layout::RecordHeader* record, bool inner);
+  bool mine(const layout::Pair& tail) const {  // made by this slot's claim
+    return ((tail.low ^ slot_low_) | (tail.high ^ slot_high_)) >> 56 == 0;
+  }
+  std::uint64_t link_of_own(std::uint64_t lines, std::uint32_t count) const {
+    return link_base_ | layout::link_extent(lines, count);
+  }
+  OpenClaim claim_slowly(std::uint64_t lines, std::uint32_t count);
+  std::uint64_t link_to(const layout::Pair& tail);
+  // The steps of the quick way are inlined as a whole, so that what they hand on stays in registers.
+  bool take(const layout::Pair& tail, std::uint64_t lines, std::uint32_t count);
+  OpenClaim open(const layout::Pair& tail, std::uint64_t lines, std::uint32_t count, std::uint64_t link);
+  void write_pad(const layout::Pair& tail, std::uint64_t lines, std::uint64_t link);
   bool room(std::uint64_t end);
+  void fetch_ahead(std::uint64_t end, std::uint64_t lines) const;
 
   layout::TopicControl* control_;
   Ring ring_;
@@ -91,11 +128,59 @@ class Publisher {
   std::uint32_t incarnation_;
   Neighbours& neighbours_;
   bool checked_;  // records carry checksums
+  bool single_;   // nobody else may claim: the tail needs no compare-and-swap
   std::uint64_t limit_ = 0;
   std::uint64_t bound_ = 0;
   std::uint64_t wanted_end_ = 0;
-  unsigned entry_ = 0;  // the intent entry to write next
-  std::uint32_t last_lines_ = 0, last_count_ = 0;
+  unsigned entry_ = 0;      // the intent entry to write next
+  std::uint64_t last_ = 0;  // the link to this publisher's last claim; 0 before the first
+  // This owner as the tail's halves, a state word and a link have it.
+  std::uint64_t slot_low_, slot_high_, word_base_, link_base_;
+  std::uint64_t shape_base_;  // and its incarnation as a shape has it
 };
+
+// Replaces the tail that was read by the one behind this claim.
+[[gnu::always_inline]] inline bool Publisher::take(const layout::Pair& tail, std::uint64_t lines, std::uint32_t count) {
+  layout::Intent& intent = page_->intents[entry_];
+  // Shape 0 marks the entry as being written: an entry half old, half new must not name a claim that never was.
+  intent.shape.store(0, std::memory_order_relaxed);
+  intent.tail_low.store(tail.low, std::memory_order_release);
+  intent.tail_high.store(tail.high, std::memory_order_release);
+  intent.shape.store(shape_base_ | layout::pack_shape(lines, count, 0), std::memory_order_release);
+  // Either way with release, so the intent is visible before the claim is.
+  const layout::Pair next{((tail.low & layout::k56) + lines) | slot_low_,
+                          ((tail.high & layout::k56) + count) | slot_high_};
+  if (single_)
+    layout::store16(&control_->tail, next);
+  else if (!layout::cas16(&control_->tail, tail, next))
+    return false;
+  entry_ ^= 1;
+  return true;
+}
+
+// How far ahead of the tail lines are asked for: this many claims, and this many lines at most.
+inline constexpr std::uint64_t kFetchRecords = 16, kFetchLines = 128;
+
+// Asks for the lines of claims to come, for writing: a locked instruction waits until all stores before it have their
+// lines, and fetching one from the reader that had it last takes as long as many claims.
+[[gnu::always_inline]] inline void Publisher::fetch_ahead(std::uint64_t end, std::uint64_t lines) const {
+  const std::uint64_t ahead = end + std::min(lines * kFetchRecords, kFetchLines);
+  for (std::uint64_t line = ahead; line < ahead + std::min(lines, kFetchLines); ++line)
+    __asm__ volatile("prefetchw %0" : : "m"(*bytes(line)));
+}
+
+// The word first and the tag last: whoever sees the tag sees a word of this claim.
+[[gnu::always_inline]] inline OpenClaim Publisher::open(const layout::Pair& tail, std::uint64_t lines,
+                                                        std::uint32_t count, std::uint64_t link) {
+  const std::uint64_t end = tail.low & layout::k56, offset = tail.high & layout::k56;
+  fetch_ahead(end + lines, lines);
+  layout::RecordHeader* head = header(end);
+  head->word.store(word_base_ | lines << layout::kStateBits | std::uint64_t(ring_.generation(end)) << 52,
+                   std::memory_order_relaxed);
+  head->link.store(link, std::memory_order_relaxed);
+  head->sizes.store(pack(layout::SizeFields{0, 0, count, 0}), std::memory_order_relaxed);
+  head->tag.store(layout::tag_for(ring_.nonce, offset), std::memory_order_release);
+  return {ClaimFault::none, end, offset, std::uint32_t(lines), count, head};
+}
 
 }  // namespace penstock::log

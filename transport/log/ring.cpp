@@ -8,6 +8,8 @@ namespace {
 using layout::RecordHeader;
 using layout::State;
 
+constexpr unsigned kPatience = 64;  // looks at a header that is due any moment, about a microsecond
+
 bool tag_matches(const Ring& ring, std::uint64_t position, std::uint64_t offset) {
   return ring.at(position)->tag.load(std::memory_order_acquire) == layout::tag_for(ring.nonce, offset);
 }
@@ -97,10 +99,16 @@ Ring ring_of(const layout::TopicControl* control, std::uint64_t file_bytes) {
 }
 
 Look look(const Ring& ring, std::uint64_t position, std::uint64_t offset, Witness& witness) {
-  if (auto header = from_header(ring, position, offset, witness)) return *header;
   Look out;
-  if (ring.tail().end <= position) return out;
-  // Somebody claimed this place and has not written its header, or writes it just now.
+  // A living owner settles its claim, or at least writes its header, within a few instructions, and asking after a dead
+  // one takes long.
+  for (unsigned patience = 0; patience < kPatience; ++patience) {
+    if (glance(ring, position, offset, out)) return out;
+    if (!tag_matches(ring, position, offset) && ring.tail().end <= position) return out;
+    __builtin_ia32_pause();
+  }
+  if (auto header = from_header(ring, position, offset, witness)) return *header;
+  // Somebody claimed this place and has not written its header.
   const auto hole = find_owner(ring, position, offset, witness);
   if (auto header = from_header(ring, position, offset, witness)) return *header;
   out.kind = Look::Kind::waiting;
@@ -117,26 +125,6 @@ Look look(const Ring& ring, std::uint64_t position, std::uint64_t offset, Witnes
 }
 
 namespace {
-
-// Fills in what the record's own header says. False when its sizes cannot be: it would reach past `claim_end`.
-bool read_record(const Ring& ring, std::uint64_t position, std::uint64_t offset, std::uint64_t claim_end,
-                 std::uint64_t& own_end, Record& out) {
-  const RecordHeader* head = ring.at(position);
-  const layout::SizeFields sizes = layout::sizes_of(head->sizes.load(std::memory_order_relaxed));
-  const std::uint64_t lines = layout::lines_for(layout::record_bytes(sizes));
-  if (position + lines > claim_end || !fits(ring, position, lines)) return false;
-  out.offset = offset;
-  out.position = position;
-  out.time_ns = static_cast<std::int64_t>(head->time.load(std::memory_order_relaxed));
-  out.id_low = head->id_low.load(std::memory_order_relaxed);
-  out.id_high = head->id_high.load(std::memory_order_relaxed);
-  out.flags = sizes.flags;
-  const std::byte* body = reinterpret_cast<const std::byte*>(head) + layout::body_at(sizes.flags);
-  out.attributes = {body, sizes.attributes};
-  out.payload = {body + sizes.attributes, sizes.payload};
-  own_end = position + lines;
-  return true;
-}
 
 // A later record of a batch names its head by distance; it counts when that head is committed and spans it. False: it
 // is none. A reader comes to it only after the head was committed, so a head that is not there was overwritten.

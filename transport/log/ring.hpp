@@ -84,7 +84,7 @@ inline bool glance(const Ring& ring, std::uint64_t position, std::uint64_t offse
   if (head->tag.load(std::memory_order_acquire) != layout::tag_for(ring.nonce, offset)) return false;
   const std::uint64_t word = head->word.load(std::memory_order_acquire);
   const layout::State state = layout::state_of(word);
-  if (state != layout::State::committed && state != layout::State::aborted && state != layout::State::pad) return false;
+  if (!layout::settled(state)) return false;
   const std::uint32_t lines = layout::lines_of(word);
   if (layout::generation_of(word) != ring.generation(position) || lines == 0 ||
       (position & ring.mask) + lines > ring.size())
@@ -110,6 +110,35 @@ struct Record {
   std::span<const std::byte> attributes;
   std::span<const std::byte> payload;
 };
+
+// Fills in what the record's own header says. False when its sizes cannot be: it would reach past `claim_end`.
+inline bool read_record(const Ring& ring, std::uint64_t position, std::uint64_t offset, std::uint64_t claim_end,
+                        std::uint64_t& own_end, Record& out) {
+  const layout::RecordHeader* head = ring.at(position);
+  const layout::SizeFields sizes = layout::sizes_of(head->sizes.load(std::memory_order_relaxed));
+  own_end = position + layout::lines_for(layout::record_bytes(sizes));
+  if (own_end > claim_end || (position & ring.mask) + (own_end - position) > ring.size()) return false;
+  out.offset = offset;
+  out.position = position;
+  out.time_ns = static_cast<std::int64_t>(head->time.load(std::memory_order_relaxed));
+  out.id_low = head->id_low.load(std::memory_order_relaxed);
+  out.id_high = head->id_high.load(std::memory_order_relaxed);
+  out.flags = sizes.flags;
+  const std::byte* body = reinterpret_cast<const std::byte*>(head) + layout::body_at(sizes.flags);
+  out.attributes = {body, sizes.attributes};
+  out.payload = {body + sizes.attributes, sizes.payload};
+  return true;
+}
+
+// The same for a batch's later record, under a head known to be committed whose claim ends at `claim_end`. False: it is
+// none, or was overwritten.
+inline bool inner_record(const Ring& ring, std::uint64_t position, std::uint64_t offset, std::uint64_t claim_end,
+                         std::uint64_t& own_end, Record& out) {
+  const layout::RecordHeader* record = ring.at(position);
+  return record->tag.load(std::memory_order_acquire) == layout::tag_for(ring.nonce, offset) &&
+         layout::state_of(record->word.load(std::memory_order_relaxed)) == layout::State::inner &&
+         read_record(ring, position, offset, claim_end, own_end, out);
+}
 
 // What a reader that expects `offset` at `position` finds there, record by record, batches included.
 struct Found {

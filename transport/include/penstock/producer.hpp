@@ -56,7 +56,8 @@ class Producer {
   // Copies the event into the log and makes it visible; the offset it got. It survives the death of any process now;
   // await_durable tells when it survives the machine.
   // Errc::too_large: nothing was published. Errc::full, no_daemon: nothing was published; retry or shed.
-  Result<Offset> publish(Bytes payload, const PublishOptions& options = {});
+  Result<Offset> publish(Bytes payload, const PublishOptions& options);
+  Result<Offset> publish(Bytes payload);
 
   // All of them or none become visible, with offsets from the one returned upwards. At most 2047 events, and together,
   // with 64 bytes a header and rounded up to lines of 64 bytes, at most a quarter of the ring: else Errc::too_large.
