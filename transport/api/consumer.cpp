@@ -2,6 +2,7 @@
 #include <penstock/bus.hpp>
 #include <penstock/consumer.hpp>
 
+#include "api/event_fd.hpp"
 #include "api/member.hpp"
 #include "api/waiter.hpp"
 
@@ -25,6 +26,7 @@ struct Consumer::Impl {
     MemberTopic::Work work;
   };
   std::optional<Taken> waiting;  // what wait() found, for the next or poll after it
+  std::unique_ptr<api::EventFd> news;
 
   Impl(api::StatePtr opened, std::shared_ptr<api::Group> joined, shm::Handle acquired, const ConsumerOptions& chosen)
       : state(std::move(opened)),
@@ -44,6 +46,8 @@ struct Consumer::Impl {
   Result<void> add(const std::string& topic);
   Result<std::optional<Taken>> take(std::int64_t& until);
   void listen(const shm::Sleeper& sleeper) const;
+  Result<api::Waiter::Look> look();
+  Result<void> await_news();
   bool peek() const {
     return std::any_of(topics.begin(), topics.end(), [](const auto& topic) { return topic->peek(); });
   }
@@ -235,19 +239,13 @@ void Consumer::interrupt() { impl_->waiter.interrupt(); }
 
 Result<std::optional<Delivery>> Consumer::next(std::chrono::nanoseconds timeout) {
   Impl& me = *impl_;
-  std::optional<Impl::Taken> taken;
-  const auto look = [&]() -> Result<api::Waiter::Look> {
-    api::Waiter::Look out;
-    auto found = me.take(out.until);
-    if (!found) return tl::unexpected(found.error());
-    taken = std::move(*found);
-    out.ready = taken.has_value();
-    return out;
-  };
-  auto ready = me.waiter.wait(
-      timeout, [&me](const shm::Sleeper& sleeper) { me.listen(sleeper); }, look, [&me] { return me.peek(); });
+  auto ready = wait(timeout);
   if (!ready) return tl::unexpected(ready.error());
-  if (!taken) return std::optional<Delivery>();
+  if (!*ready) {
+    if (auto armed = me.await_news(); !armed) return tl::unexpected(armed.error());
+    return std::optional<Delivery>();
+  }
+  const auto taken = std::exchange(me.waiting, std::nullopt);
   Delivery out;
   EventView::Raw event = taken->work.event;
   if (taken->topic->state().letters()) {
@@ -266,18 +264,36 @@ Result<std::optional<Delivery>> Consumer::next(std::chrono::nanoseconds timeout)
   return std::optional<Delivery>(std::move(out));
 }
 
+// Takes what it finds: a lease that waits for the next call, which comes at once.
+Result<api::Waiter::Look> Consumer::Impl::look() {
+  api::Waiter::Look out;
+  auto found = take(out.until);
+  if (!found) return tl::unexpected(found.error());
+  waiting = std::move(*found);
+  out.ready = waiting.has_value();
+  return out;
+}
+
+Result<void> Consumer::Impl::await_news() {
+  if (!news) return {};
+  return news->await([this](const shm::Sleeper& sleeper) { listen(sleeper); }, [this] { return look(); });
+}
+
+Result<int> Consumer::event_fd() {
+  Impl& me = *impl_;
+  if (me.news) return me.news->fd();
+  auto made = api::EventFd::make(me.waiter.sleeper());
+  if (!made) return tl::unexpected(api::name(made.error(), "the descriptor of a member of group " + me.group->name()));
+  me.news = std::move(*made);
+  if (auto armed = me.await_news(); !armed) return tl::unexpected(armed.error());
+  return me.news->fd();
+}
+
 Result<bool> Consumer::wait(std::chrono::nanoseconds timeout) {
   Impl& me = *impl_;
-  const auto look = [&]() -> Result<api::Waiter::Look> {
-    api::Waiter::Look out;
-    auto found = me.take(out.until);
-    if (!found) return tl::unexpected(found.error());
-    me.waiting = std::move(*found);
-    out.ready = me.waiting.has_value();
-    return out;
-  };
   return me.waiter.wait(
-      timeout, [&me](const shm::Sleeper& sleeper) { me.listen(sleeper); }, look, [&me] { return me.peek(); });
+      timeout, [&me](const shm::Sleeper& sleeper) { me.listen(sleeper); }, [&me] { return me.look(); },
+      [&me] { return me.peek(); });
 }
 
 Result<std::size_t> Consumer::poll_with(Call call, void* context, std::size_t most) {
@@ -310,6 +326,8 @@ Result<std::size_t> Consumer::poll_with(Call call, void* context, std::size_t mo
     if (settle.kind != Settle::Kind::ack) after_settling(state);
     if (!done) return tl::unexpected(api::name(done.error(), "offset " + std::to_string(lease.offset)));
   }
+  if (handled == 0 && most != 0)
+    if (auto armed = me.await_news(); !armed) return tl::unexpected(armed.error());
   return handled;
 }
 

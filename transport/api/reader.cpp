@@ -2,6 +2,7 @@
 #include <penstock/bus.hpp>
 #include <penstock/reader.hpp>
 
+#include "api/event_fd.hpp"
 #include "api/feed.hpp"
 #include "api/waiter.hpp"
 #include "group/pattern.hpp"
@@ -53,6 +54,7 @@ struct Reader::Impl {
   std::uint64_t epoch = 0;  // of the topics when they were last looked for
   std::uint64_t missed = 0, damaged = 0;
   std::size_t turn = 0;  // where the next poll begins, so that no topic starves another
+  std::unique_ptr<api::EventFd> news;
 
   Impl(api::StatePtr opened, shm::Handle acquired, std::vector<std::string> wanted, const ReaderOptions& chosen)
       : state(std::move(opened)),
@@ -67,6 +69,9 @@ struct Reader::Impl {
   }
   Result<void> find_topics(StartAt start);
   Result<void> add(const std::string& topic, StartAt start);
+  void listen(const shm::Sleeper& sleeper) const;
+  Result<api::Waiter::Look> look();
+  Result<void> await_news();
   Result<void> refresh() {
     if (handle.in_child()) return tl::unexpected(Error(Errc::forked));
     if (state->live.header()->topics_epoch.load(std::memory_order_seq_cst) == epoch) return {};
@@ -181,6 +186,8 @@ Result<std::size_t> Reader::poll_with(Call call, void* context, std::size_t most
     source.pin_here();
   }
   if (count != 0) me.turn = (me.turn + 1) % count;
+  if (handled == 0 && most != 0)
+    if (auto armed = me.await_news(); !armed) return tl::unexpected(armed.error());
   return handled;
 }
 
@@ -197,35 +204,53 @@ Result<std::optional<Event>> Reader::next(std::chrono::nanoseconds timeout) {
   }
 }
 
+void Reader::Impl::listen(const shm::Sleeper& sleeper) const {
+  sleeper.listen(state->live.mask(layout::kBusOrdinal));
+  for (const auto& source : sources) sleeper.listen(source->feed.topic().mask());
+}
+
+Result<api::Waiter::Look> Reader::Impl::look() {
+  if (auto good = refresh(); !good) return tl::unexpected(good.error());
+  api::Waiter::Look out;
+  for (const auto& source : sources) {
+    auto next = source->feed.at(source->place);
+    if (!next) {
+      if (next.error().code() == Errc::deleted) continue;
+      return tl::unexpected(next.error());
+    }
+    missed += next->missed;
+    damaged += next->damaged;
+    source->take(*next);
+    if (next->kind == Feed::Kind::event) out.ready = true;
+    // An open claim: its owner may die without a sound.
+    if (next->kind == Feed::Kind::waiting) out.until = std::min(out.until, api::monotonic_ns() + 5'000'000);
+  }
+  return out;
+}
+
+Result<void> Reader::Impl::await_news() {
+  if (!news) return {};
+  return news->await([this](const shm::Sleeper& sleeper) { listen(sleeper); }, [this] { return look(); });
+}
+
+Result<int> Reader::event_fd() {
+  Impl& me = *impl_;
+  if (me.news) return me.news->fd();
+  auto made = api::EventFd::make(me.waiter.sleeper());
+  if (!made) return tl::unexpected(api::name(made.error(), "the descriptor of a reader"));
+  me.news = std::move(*made);
+  if (auto armed = me.await_news(); !armed) return tl::unexpected(armed.error());
+  return me.news->fd();
+}
+
 Result<bool> Reader::wait(std::chrono::nanoseconds timeout) {
   Impl& me = *impl_;
-  const auto listen = [&me](const shm::Sleeper& sleeper) {
-    sleeper.listen(me.state->live.mask(layout::kBusOrdinal));
-    for (const auto& source : me.sources) sleeper.listen(source->feed.topic().mask());
-  };
-  const auto look = [&me]() -> Result<api::Waiter::Look> {
-    if (auto good = me.refresh(); !good) return tl::unexpected(good.error());
-    api::Waiter::Look out;
-    for (const auto& source : me.sources) {
-      auto next = source->feed.at(source->place);
-      if (!next) {
-        if (next.error().code() == Errc::deleted) continue;
-        return tl::unexpected(next.error());
-      }
-      me.missed += next->missed;
-      me.damaged += next->damaged;
-      source->take(*next);
-      if (next->kind == Feed::Kind::event) out.ready = true;
-      // An open claim: its owner may die without a sound.
-      if (next->kind == Feed::Kind::waiting) out.until = std::min(out.until, api::monotonic_ns() + 5'000'000);
-    }
-    return out;
-  };
   const auto peek = [&me] {
     return std::any_of(me.sources.begin(), me.sources.end(),
                        [](const auto& source) { return source->feed.glance(source->place); });
   };
-  return me.waiter.wait(timeout, listen, look, peek);
+  return me.waiter.wait(
+      timeout, [&me](const shm::Sleeper& sleeper) { me.listen(sleeper); }, [&me] { return me.look(); }, peek);
 }
 
 void Reader::interrupt() { impl_->waiter.interrupt(); }

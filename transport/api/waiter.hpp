@@ -25,6 +25,8 @@ class Waiter {
   Result<bool> wait(std::chrono::nanoseconds timeout, const std::function<void(const shm::Sleeper&)>& listen,
                     const std::function<Result<Look>()>& look, const std::function<bool()>& peek);
 
+  const shm::Sleeper& sleeper() const { return sleeper_; }
+
   // From any thread, and from signal handlers.
   void interrupt() {
     interrupted_.store(true, std::memory_order_seq_cst);

@@ -96,6 +96,10 @@ class Consumer {
 
   // Waits until poll or next may have something. false: the timeout passed.
   Result<bool> wait(std::chrono::nanoseconds timeout);
+  // A descriptor for poll, epoll and event loops: readable when poll or next may have something. Call them until
+  // nothing comes (next with a timeout of 0); from then on it is quiet until there is news. It is the consumer's: do
+  // not read it, do not close it. Its first use starts a thread that sleeps until somebody rings. Errc::too_many.
+  Result<int> event_fd();
   // Ends a wait of this consumer from another thread or a signal handler; the next wait ends at once too.
   void interrupt();
   // True when every event before the ends of the subscribed topics, as they are now, is settled (dead letters that

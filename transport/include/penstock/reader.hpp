@@ -28,6 +28,10 @@ class Reader {
   Result<std::optional<Event>> next(std::chrono::nanoseconds timeout);
   // Waits until poll may have something. false: the timeout passed.
   Result<bool> wait(std::chrono::nanoseconds timeout);
+  // A descriptor for poll, epoll and event loops: readable when poll or next may have something. Call them until
+  // nothing is handled; from then on it is quiet until there is news. It is the reader's: do not read it, do not close
+  // it. Its first use starts a thread that sleeps until somebody rings. Errc::too_many.
+  Result<int> event_fd();
   // Ends a wait from another thread or a signal handler.
   void interrupt();
   // Events that were overwritten, or removed by retention, before this reader came to them, since it was opened.
