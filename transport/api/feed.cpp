@@ -216,6 +216,10 @@ Result<Place> Feed::start(StartAt start) {
   }
   if (start.kind() == StartAt::Kind::offset && std::uint64_t(start.value()) >= topic_->end().offset)
     return topic_->end();
+  const auto in_ring = start.kind() == StartAt::Kind::time
+                           ? topic_->seek_back(topic_->end(), Timestamp(std::chrono::nanoseconds(start.value())))
+                           : topic_->seek_back(topic_->end(), Offset(start.value()));
+  if (in_ring) return walk(*in_ring, start);
   if (!topic_->durable()) return walk(*first, start);
   storage::LogReader reader(topic_->directory());
   reader.set_limit(durable_end(*topic_));

@@ -16,7 +16,8 @@ struct Log::Impl {
   std::string file;                  // the single file
   std::shared_ptr<api::Topic> live;  // null: the bus does not run
 
-  Result<void> forward(const ScanOptions& options, const LogVisitor& visitor) const;
+  // `near`: a place in the ring behind which nothing is wanted, to look from for the first that is; then that one.
+  Result<void> forward(const ScanOptions& options, const LogVisitor& visitor, std::optional<api::Place>& near) const;
   Result<void> backward(const ScanOptions& options, const LogVisitor& visitor) const;
   Result<void> scan_file(const ScanOptions& options, const LogVisitor& visitor) const;
   Result<void> missing_end(Offset end, const Window& window) const;

@@ -138,7 +138,8 @@ Result<void> Log::Impl::missing_end(Offset end, const Window& window) const {
 
 // Disk first, up to what is durable, then the ring. What the daemon writes and the producers overwrite meanwhile is on
 // disk by then: the scan goes back there and on.
-Result<void> Log::Impl::forward(const ScanOptions& options, const LogVisitor& visitor) const {
+Result<void> Log::Impl::forward(const ScanOptions& options, const LogVisitor& visitor,
+                                std::optional<Place>& near) const {
   storage::LogReader reader(directory);
   Place stop{~0ull, ~0ull};
   const auto limit = [&] {
@@ -157,7 +158,13 @@ Result<void> Log::Impl::forward(const ScanOptions& options, const LogVisitor& vi
     end = api::end_on_disk(directory);
   const Window window{options, wanted_from(options.from, place.offset, end),
                       by_time ? std::optional(options.from.value()) : std::nullopt, visitor};
-  if (start && !by_time && window.from > start->offset) {
+  std::optional<Place> in_ring;
+  if (live && by_time) in_ring = live->seek_back(stop, Timestamp(std::chrono::nanoseconds(options.from.value())));
+  if (live && !by_time && window.from < end && window.from > place.offset)
+    in_ring = live->seek_back(near.value_or(stop), window.from);
+  if (in_ring) {
+    near = place = *in_ring;
+  } else if (start && !by_time && window.from > start->offset) {
     if (auto sought = reader.seek_offset(window.from); !sought)
       return tl::unexpected(api::name(sought.error(), directory));
     if (const auto at = reader.place()) place = {at->position, at->offset};
@@ -166,7 +173,7 @@ Result<void> Log::Impl::forward(const ScanOptions& options, const LogVisitor& vi
       return tl::unexpected(api::name(sought.error(), directory));
     if (const auto at = reader.place()) place = {at->position, at->offset};
   }
-  bool on_disk = !reader.segments().empty();
+  bool on_disk = !in_ring && !reader.segments().empty();
   std::vector<std::byte> copy;
   for (;;) {
     if (place.offset >= stop.offset) return {};
@@ -223,7 +230,8 @@ Result<void> Log::Impl::forward(const ScanOptions& options, const LogVisitor& vi
   }
 }
 
-// Backwards in stretches: each is read forwards and told from its end.
+// Backwards in stretches: each is read forwards and told from its end. In the ring its beginning is found over the
+// links.
 Result<void> Log::Impl::backward(const ScanOptions& options, const LogVisitor& visitor) const {
   constexpr Offset kStretch = 4096;
   struct Told {
@@ -235,6 +243,7 @@ Result<void> Log::Impl::backward(const ScanOptions& options, const LogVisitor& v
   Offset first = 0, end = 0;
   ScanOptions forwards = options;
   forwards.reverse = false;
+  std::optional<Place> near;
   bool any = false;
   const auto note = [&](Offset from, std::uint64_t count) {
     if (!any) first = from;
@@ -247,8 +256,9 @@ Result<void> Log::Impl::backward(const ScanOptions& options, const LogVisitor& v
         [&](const EventView& event) { return note(event.offset(), 1); },
         [&](Offset from, std::uint64_t count) { return note(from, count); },
         [&](const Damage& damage) { return note(damage.first_offset, damage.end_offset - damage.first_offset); }};
-    auto done = file.empty() ? forward(forwards, ends) : scan_file(forwards, ends);
+    auto done = file.empty() ? forward(forwards, ends, near) : scan_file(forwards, ends);
     if (!done) return done;
+    near.reset();
   } else {
     auto oldest = api::Feed(live, false).first();
     if (!oldest) return tl::unexpected(oldest.error());
@@ -278,7 +288,7 @@ Result<void> Log::Impl::backward(const ScanOptions& options, const LogVisitor& v
                               stretch.push_back({.event = {}, .damage = damage});
                               return true;
                             }};
-    auto done = file.empty() ? forward(part, gather) : scan_file(part, gather);
+    auto done = file.empty() ? forward(part, gather, near) : scan_file(part, gather);
     if (!done) return done;
     for (auto told = stretch.rbegin(); told != stretch.rend(); ++told) {
       bool on = true;
@@ -297,7 +307,8 @@ Result<void> Log::Impl::backward(const ScanOptions& options, const LogVisitor& v
 
 Result<void> Log::scan(const ScanOptions& options, const LogVisitor& visitor) const {
   if (options.reverse) return impl_->backward(options, visitor);
-  return impl_->file.empty() ? impl_->forward(options, visitor) : impl_->scan_file(options, visitor);
+  std::optional<Place> near;
+  return impl_->file.empty() ? impl_->forward(options, visitor, near) : impl_->scan_file(options, visitor);
 }
 
 Offset Log::end() const {

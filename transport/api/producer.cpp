@@ -35,7 +35,10 @@ struct Producer::Impl {
         mask(topic->mask()),
         max_payload(topic->max_payload()),
         alone(topic->header().options.single_producer != 0),
-        number(layout::tag_for(topic->header().nonce, topic->state()->live.header()->producer_sequence.fetch_add(1))) {}
+        number(layout::tag_for(topic->header().nonce, topic->state()->live.header()->producer_sequence.fetch_add(1))) {
+    if (handle.former().topic_id == topic->header().topic_id)
+      publisher.inherit(api::Topic::intents_of(handle.former()));
+  }
   ~Impl() {
     if (handle.in_child() || !alone) return;
     std::uint64_t mine = owner_word();

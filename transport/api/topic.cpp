@@ -288,16 +288,49 @@ bool Topic::dead(std::uint32_t slot, std::uint32_t incarnation) {
   return false;
 }
 
-std::optional<std::array<Topic::IntentCopy, 2>> Topic::intents(std::uint32_t slot) {
-  const auto copy = state_->live.handles().copy(slot);
-  if (!copy || copy->topic_id != header().topic_id) return std::nullopt;
+std::array<Topic::IntentCopy, 2> Topic::intents_of(const shm::HandleCopy& copy) {
   std::array<IntentCopy, 2> out;
   for (int i = 0; i < 2; ++i) {
-    const auto& words = copy->intents[i];
+    const auto& words = copy.intents[i];
     out[i] = {layout::tail_of(words.tail), layout::shape_lines(words.shape), layout::shape_count(words.shape),
               layout::shape_incarnation(words.shape)};
   }
   return out;
+}
+
+std::optional<std::array<Topic::IntentCopy, 2>> Topic::intents(std::uint32_t slot) {
+  const auto copy = state_->live.handles().copy(slot);
+  if (!copy || copy->topic_id != header().topic_id) return std::nullopt;
+  return intents_of(*copy);
+}
+
+template <class Reached>
+std::optional<Place> Topic::back_until(Place from, Reached reached) {
+  for (;;) {
+    const auto claim = log::claim_before(ring_, from.position, from.offset, *this);
+    if (!claim) return std::nullopt;
+    from = {claim->position, claim->offset};
+    if (reached(*claim)) return from;
+  }
+}
+
+std::optional<Place> Topic::seek_back(Place from, Offset wanted) {
+  if (wanted < oldest().offset) return std::nullopt;
+  return back_until(from, [wanted](const log::Back& claim) { return claim.offset <= wanted; });
+}
+
+std::optional<Place> Topic::seek_back(Place from, Timestamp wanted) {
+  const std::int64_t enough = wanted.time_since_epoch().count() - 1'000'000'000;
+  const Place first = oldest();
+  log::Look seen;
+  if (!log::glance(ring_, first.position, first.offset, seen) ||
+      std::int64_t(seen.head->time.load(std::memory_order_relaxed)) >= enough)
+    return std::nullopt;  // all of the ring is younger, so the event is not in it
+  return back_until(from, [enough](const log::Back& claim) {
+    const auto time = std::int64_t(claim.head->time.load(std::memory_order_relaxed));
+    return layout::state_of(claim.head->word.load(std::memory_order_relaxed)) == layout::State::committed &&
+           time < enough;
+  });
 }
 
 const layout::HandlePage* Topic::page(std::uint32_t slot) { return state_->live.handles().map(slot, pages_); }

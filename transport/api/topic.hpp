@@ -48,6 +48,13 @@ class Topic final : public log::Witness, public log::Neighbours {
   Place durable_end() const;  // everything before is on disk
   Place oldest() const;       // the oldest place in the ring that is surely intact; may be stale by the time it is used
 
+  // Where to begin to read forwards, at the latest, for the event of this offset or for the first as young as this
+  // time: found backwards from a place that is a claim's first line or the tail. Nothing when the ring has not all of
+  // that way. Stamps are taken by many producers, so the last second's are looked at one by one.
+  std::optional<Place> seek_back(Place from, Offset wanted);
+  std::optional<Place> seek_back(Place from, Timestamp wanted);
+  static std::array<log::Witness::IntentCopy, 2> intents_of(const shm::HandleCopy& copy);
+
   // log::Witness
   bool dead(std::uint32_t slot, std::uint32_t incarnation) override;
   std::optional<std::array<IntentCopy, 2>> intents(std::uint32_t slot) override;
@@ -56,6 +63,8 @@ class Topic final : public log::Witness, public log::Neighbours {
   const layout::HandlePage* page(std::uint32_t slot) override;
 
  private:
+  template <class Reached>
+  std::optional<Place> back_until(Place from, Reached reached);
   static Result<std::shared_ptr<Topic>> map(const StatePtr& state, std::string_view name, bool writable);
 
   StatePtr state_;

@@ -37,17 +37,23 @@ bool Publisher::room(std::uint64_t end) {
 std::uint64_t Publisher::link_to(const layout::Pair& seen) {
   const TailFields tail = layout::tail_of(seen);
   if (tail.end == ring_.base_position) return 0;
-  if (mine(seen)) return last_;  // 0: this slot's, but of an earlier life
-  const layout::HandlePage* page = neighbours_.page(tail.slot);
-  if (page == nullptr) return 0;
-  for (const layout::Intent& intent : page->intents) {
-    const std::uint64_t shape = intent.shape.load(std::memory_order_acquire);
-    const TailFields before = layout::tail_of(
-        {intent.tail_low.load(std::memory_order_relaxed), intent.tail_high.load(std::memory_order_relaxed)});
-    const std::uint32_t lines = layout::shape_lines(shape), count = layout::shape_count(shape);
-    if (lines != 0 && before.end + lines == tail.end && before.offset + count == tail.offset)
-      return pack(layout::LinkFields{tail.slot, layout::shape_incarnation(shape) & 0xfff, lines, count});
+  if (mine(seen) && last_ != 0) return last_;
+  std::array<Witness::IntentCopy, 2> intents = former_;
+  if (!mine(seen)) {
+    const layout::HandlePage* page = neighbours_.page(tail.slot);
+    if (page == nullptr) return 0;
+    for (int i = 0; i < 2; ++i) {
+      const layout::Intent& intent = page->intents[i];
+      const std::uint64_t shape = intent.shape.load(std::memory_order_acquire);
+      intents[i] = {layout::tail_of({intent.tail_low.load(std::memory_order_relaxed),
+                                     intent.tail_high.load(std::memory_order_relaxed)}),
+                    layout::shape_lines(shape), layout::shape_count(shape), layout::shape_incarnation(shape)};
+    }
   }
+  for (const auto& intent : intents)
+    if (intent.lines != 0 && intent.tail.end + intent.lines == tail.end &&
+        intent.tail.offset + intent.count == tail.offset)
+      return pack(layout::LinkFields{tail.slot, intent.incarnation & 0xfff, intent.lines, intent.count});
   return 0;
 }
 

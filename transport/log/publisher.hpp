@@ -50,6 +50,8 @@ class Publisher {
             std::uint32_t incarnation, Neighbours& neighbours);
 
   const Ring& ring() const { return ring_; }
+  // The intents that the slot's former owner left, if it published here too: the tail may still end with its claim.
+  void inherit(const std::array<Witness::IntentCopy, 2>& former) { former_ = former; }
 
   // Claims `lines` lines for `count` events, after a PAD where the ring's end is too near. At most the ring's size.
   [[gnu::always_inline]] OpenClaim claim(std::uint64_t lines, std::uint32_t count) {
@@ -132,8 +134,9 @@ class Publisher {
   std::uint64_t limit_ = 0;
   std::uint64_t bound_ = 0;
   std::uint64_t wanted_end_ = 0;
-  unsigned entry_ = 0;      // the intent entry to write next
-  std::uint64_t last_ = 0;  // the link to this publisher's last claim; 0 before the first
+  std::array<Witness::IntentCopy, 2> former_{};  // of the slot, by its owner before
+  unsigned entry_ = 0;                           // the intent entry to write next
+  std::uint64_t last_ = 0;                       // the link to this publisher's last claim; 0 before the first
   // This owner as the tail's halves, a state word and a link have it.
   std::uint64_t slot_low_, slot_high_, word_base_, link_base_;
   std::uint64_t shape_base_;  // and its incarnation as a shape has it

@@ -161,6 +161,44 @@ std::uint64_t claim_of(const Ring& ring, std::uint64_t position) {
   return distance <= (position & ring.mask) ? position - distance : position;
 }
 
+namespace {
+
+// Lines and events of the claim that ends where the place is.
+std::optional<layout::LinkFields> link_at(const Ring& ring, std::uint64_t position, std::uint64_t offset,
+                                          Witness& witness) {
+  const layout::TailFields tail = ring.tail();
+  if (tail.end != position) {
+    if (!tag_matches(ring, position, offset)) return std::nullopt;
+    const RecordHeader* head = ring.at(position);
+    const std::uint64_t word = head->word.load(std::memory_order_acquire);
+    if (layout::state_of(word) == State::inner || layout::generation_of(word) != ring.generation(position))
+      return std::nullopt;
+    return layout::link_of(head->link.load(std::memory_order_relaxed));
+  }
+  const auto intents = witness.intents(tail.slot);
+  if (!intents || tail.offset != offset) return std::nullopt;
+  for (const auto& intent : *intents)
+    if (intent.tail.end + intent.lines == position && intent.tail.offset + intent.count == offset)
+      return layout::LinkFields{tail.slot, intent.incarnation, intent.lines, intent.count};
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Back> claim_before(const Ring& ring, std::uint64_t position, std::uint64_t offset, Witness& witness) {
+  const auto link = link_at(ring, position, offset, witness);
+  if (!link || link->lines == 0 || position < ring.base_position + link->lines ||
+      offset < ring.base_offset + link->count)
+    return std::nullopt;
+  const Back out{position - link->lines, offset - link->count, ring.at(position - link->lines)};
+  if (!fits(ring, out.position, link->lines) || !tag_matches(ring, out.position, out.offset)) return std::nullopt;
+  const std::uint64_t word = out.head->word.load(std::memory_order_acquire);
+  if (layout::lines_of(word) != link->lines || layout::generation_of(word) != ring.generation(out.position) ||
+      !ring.intact(out.position))
+    return std::nullopt;
+  return out;
+}
+
 Found event_at(const Ring& ring, std::uint64_t position, std::uint64_t offset, Witness& witness) {
   Found out;
   Look seen;

@@ -158,6 +158,15 @@ struct Found {
 };
 Found event_at(const Ring& ring, std::uint64_t position, std::uint64_t offset, Witness& witness);
 
+// Where the claim that ends at a place began: one step back over the links. The place is a claim's first line, or the
+// tail. Nothing when that claim is no longer in the ring, has no header, or is not known, as after a handle that is
+// gone.
+struct Back {
+  std::uint64_t position = 0, offset = 0;
+  const layout::RecordHeader* head = nullptr;
+};
+std::optional<Back> claim_before(const Ring& ring, std::uint64_t position, std::uint64_t offset, Witness& witness);
+
 // The first line of the claim that the record at this position belongs to: what must be kept for it to be read. The
 // position is a record's, or the tail's.
 std::uint64_t claim_of(const Ring& ring, std::uint64_t position);

@@ -51,6 +51,7 @@ Handle& Handle::operator=(Handle&& other) noexcept {
     slot_ = other.slot_;
     incarnation_ = other.incarnation_;
     epoch_ = other.epoch_;
+    former_ = std::move(other.former_);
   }
   return *this;
 }
@@ -123,7 +124,7 @@ Result<Handle> Handles::take_existing(std::uint32_t slot, const Reusable& reusab
   auto fd = open_file(path(slot), true);
   if (!fd) return tl::unexpected(fd.error());
   if (!try_lock(*fd)) return tl::unexpected(Error(Errc::busy));
-  const auto former = copy(slot);
+  auto former = copy(slot);
   if (!former) return tl::unexpected(Error(Errc::incompatible));
   const bool claimed =
       layout::shape_lines(former->intents[0].shape) != 0 || layout::shape_lines(former->intents[1].shape) != 0;
@@ -134,6 +135,7 @@ Result<Handle> Handles::take_existing(std::uint32_t slot, const Reusable& reusab
   handle.fd_ = std::move(*fd);
   handle.mapping_ = std::move(*mapping);
   handle.slot_ = slot;
+  handle.former_ = std::move(*former);
   return handle;
 }
 

@@ -28,29 +28,6 @@ layout::Preamble preamble(std::uint64_t magic, std::uint32_t size, const Identit
 // of an earlier boot.
 Result<void> check(const layout::Preamble& preamble, std::uint64_t magic, const Identity& identity);
 
-// A living handle. Closing it (its destructor) frees the slot; dying does too.
-class Handle {
- public:
-  Handle() = default;
-  Handle(Handle&&) = default;
-  Handle& operator=(Handle&& other) noexcept;
-  ~Handle();
-  layout::HandlePage* page() const { return mapping_.as<layout::HandlePage>(); }
-  std::uint32_t slot() const { return slot_; }
-  std::uint32_t incarnation() const { return incarnation_; }
-  explicit operator bool() const { return static_cast<bool>(fd_); }
-  bool in_child() const { return epoch_ != g_fork_epoch; }  // used after a fork in the wrong process
-
- private:
-  friend class Handles;
-  void close();
-  Fd fd_;
-  Mapping mapping_;
-  std::uint32_t slot_ = layout::kNoSlot;
-  std::uint32_t incarnation_ = 0;
-  std::uint32_t epoch_ = 0;
-};
-
 // A copy of what a slot file says, read with pread: whoever owns the file cannot hurt the reader.
 struct HandleCopy {
   std::uint32_t incarnation = 0;
@@ -64,6 +41,32 @@ struct HandleCopy {
   std::array<IntentWords, 2> intents{};
   std::uint64_t pin = layout::kNoPosition;
   std::string target;
+};
+
+// A living handle. Closing it (its destructor) frees the slot; dying does too.
+class Handle {
+ public:
+  Handle() = default;
+  Handle(Handle&&) = default;
+  Handle& operator=(Handle&& other) noexcept;
+  ~Handle();
+  layout::HandlePage* page() const { return mapping_.as<layout::HandlePage>(); }
+  std::uint32_t slot() const { return slot_; }
+  std::uint32_t incarnation() const { return incarnation_; }
+  explicit operator bool() const { return static_cast<bool>(fd_); }
+  // What the slot's last owner but this left in its page; its intents may still describe the newest claim of a topic.
+  const HandleCopy& former() const { return former_; }
+  bool in_child() const { return epoch_ != g_fork_epoch; }  // used after a fork in the wrong process
+
+ private:
+  friend class Handles;
+  void close();
+  Fd fd_;
+  Mapping mapping_;
+  std::uint32_t slot_ = layout::kNoSlot;
+  std::uint32_t incarnation_ = 0;
+  std::uint32_t epoch_ = 0;
+  HandleCopy former_;
 };
 
 class Handles {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "heap_ring.hpp"
 
 namespace penstock::test {
@@ -250,6 +252,70 @@ TEST(Ring, LinksNameTheClaimBefore) {
   EXPECT_EQ(link.lines, 3u);
   EXPECT_EQ(link.count, 1u);
   EXPECT_EQ(layout::link_of(heap.ring().at(third.position)->link.load()).slot, 1u);
+}
+
+// From the tail to the first claim: batches, PADs, aborted claims and two owners alike.
+TEST(Ring, TheWayBackIsTheWayForward) {
+  HeapRing heap(32);
+  auto first = heap.publisher(0), second = heap.publisher(1);
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> forward;
+  std::uint64_t position = 0, offset = 0;
+  for (int lap = 0; lap < 20; ++lap) {
+    publish(lap % 2 == 0 ? first : second, std::string(std::size_t(lap % 5) * 40, 'x'));
+    if (lap % 4 == 0) second.abort(second.claim(3, 2));
+    heap.control()->limit.store(heap.ring().tail().end + 32);
+  }
+  const std::uint64_t end = heap.ring().tail().end, end_offset = heap.ring().tail().offset;
+  std::uint64_t at = end, number = end_offset;
+  while (const auto claim = log::claim_before(heap.ring(), at, number, heap)) {
+    at = claim->position;
+    number = claim->offset;
+    forward.emplace_back(at, number);
+  }
+  EXPECT_GE(forward.size(), 5u);
+  EXPECT_LE(end - at, 32u);
+  std::reverse(forward.begin(), forward.end());
+  position = at;
+  offset = number;
+  for (const auto& [claim, count] : forward) {
+    ASSERT_EQ(position, claim);
+    ASSERT_EQ(offset, count);
+    const log::Look look = log::look(heap.ring(), position, offset, heap);
+    ASSERT_EQ(look.kind, log::Look::Kind::settled);
+    position += look.lines;
+    offset += look.count;
+  }
+  EXPECT_EQ(position, end);
+  EXPECT_EQ(offset, end_offset);
+}
+
+// The slot's page is cleared when it gets another owner; that one was told what it said.
+TEST(Ring, ASlotsNextOwnerLinksToTheClaimOfTheLast) {
+  HeapRing heap(64);
+  auto last = heap.publisher(0);
+  publish(last, "one");
+  const auto former = *heap.intents(0);
+  for (auto& intent : heap.handle_page(0)->intents) intent.shape.store(0);
+  auto next = heap.publisher(0);
+  next.inherit(former);
+  const auto two = publish(next, "two");
+  const auto one = log::claim_before(heap.ring(), two.position, two.offset, heap);
+  ASSERT_TRUE(one);
+  EXPECT_EQ(one->offset, 0u);
+}
+
+// A claim whose owner died before it wrote the header cannot be passed backwards, and no claim is invented.
+TEST(Ring, TheWayBackEndsAtAHole) {
+  HeapRing heap(64);
+  auto publisher = heap.publisher(0);
+  publish(publisher, "one");
+  claim_without_header(heap, 1, 2, 1);
+  publish(publisher, "two");
+  const auto tail = heap.ring().tail();
+  const auto two = log::claim_before(heap.ring(), tail.end, tail.offset, heap);
+  ASSERT_TRUE(two);
+  EXPECT_EQ(two->offset, 2u);
+  EXPECT_FALSE(log::claim_before(heap.ring(), two->position, two->offset, heap));
 }
 
 TEST(Ring, AHeaderThatCannotBeIsNoRing) {
