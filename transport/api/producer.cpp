@@ -69,6 +69,15 @@ Result<void> Producer::Impl::usable() const {
   return {};
 }
 
+namespace {
+
+bool has_attributes(const PublishOptions& given) {
+  return !given.key.empty() || given.has_key || !given.id.empty() || !given.headers.empty() ||
+         !given.content_type.empty() || !given.schema.empty() || given.deliver_at || given.ttl;
+}
+
+}  // namespace
+
 // Bytes of the attributes, padded; 0 when there are none.
 Result<std::size_t> Producer::Impl::attributes(std::size_t payload, const PublishOptions& given) const {
   if (payload > max_payload)
@@ -76,6 +85,7 @@ Result<std::size_t> Producer::Impl::attributes(std::size_t payload, const Publis
                   "a payload of " + std::to_string(payload) + " bytes; topic " + topic->name() + " takes at most " +
                       std::to_string(max_payload) + " bytes; send less, or create it with a larger ring.",
                   std::uint32_t(max_payload));
+  if (!has_attributes(given)) return 0;
   std::size_t bytes = 0;
   const auto add = [&bytes](std::size_t size) { bytes += log::attribute_bytes(size); };
   if (!given.key.empty() || given.has_key) add(given.key.size());
