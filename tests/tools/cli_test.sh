@@ -102,6 +102,15 @@ equal "$(p dump memory.events --key with --format '%o %k %i%v\n')" '6 with order
 equal "$(p dump memory.events --from 2 --to 3 --format '%v')" three
 equal "$(p dump memory.events --reverse -n 2 --format '%o ')" '7 6 '
 
+# A topic that refuses ids answers with the first event's offset, in one process and in the next.
+code 0 p topic create once.only --publish-dedupe 100
+printf 'a\nb\na\n' | p --json pub once.only --id-from payload >"$scratch/out" || say "pub of duplicates"
+equal "$(jq -c '[.offset,.duplicate]' "$scratch/out" | tr '\n' ' ')" '[0,false] [1,false] [0,true] '
+equal "$(printf 'b\nc\n' | p --json pub once.only --id-from payload | jq -c '[.offset,.duplicate]' | tr '\n' ' ')" \
+      '[1,true] [2,false] '
+equal "$(p topic describe once.only --json | jq .next_offset)" 3
+code 0 p topic delete once.only --yes
+
 # Too large: refused with the limit, and what was before it is told.
 { echo small; head -c 300000 /dev/zero | tr '\0' x; echo; echo after; } >"$scratch/large"
 code 1 p pub memory.events <"$scratch/large"

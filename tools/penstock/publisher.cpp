@@ -68,8 +68,9 @@ Result<Offset> Publisher::insist(nanoseconds patience, Try attempt) {
 }
 
 void Publisher::accepted(std::size_t index, Offset offset, std::size_t back) {
-  ++published_;
-  last_ = offset;
+  const bool duplicate = producer_.last_duplicate();
+  duplicate ? ++duplicates_ : ++published_;
+  last_ = std::max(last_.value_or(offset), offset);
   if (!globals_.json) return;
   const EventId id = waiting_[index].given_id ? EventId::of(batch_[index].options.id) : producer_.last_id(back);
   accepted_json_ += "{\"topic\":\"";
@@ -78,7 +79,7 @@ void Publisher::accepted(std::size_t index, Offset offset, std::size_t back) {
   accepted_json_ += std::to_string(offset);
   accepted_json_ += ",\"id\":\"";
   accepted_json_ += hex(text_of(id.bytes));
-  accepted_json_ += "\",\"duplicate\":false}\n";  // true is for topics that refuse ids, which there are none of yet
+  accepted_json_ += duplicate ? "\",\"duplicate\":true}\n" : "\",\"duplicate\":false}\n";
 }
 
 bool Publisher::publish_singly(nanoseconds patience) {

@@ -80,7 +80,7 @@ class Publisher {
   std::deque<std::string> owned_;  // texts of the batch that are in nobody's buffer
   std::deque<CloudEvent> cloud_;
   std::size_t batch_bytes_ = 0;
-  std::uint64_t taken_ = 0, published_ = 0;
+  std::uint64_t taken_ = 0, published_ = 0, duplicates_ = 0;
   std::optional<Offset> last_;  // the offset given last
   std::chrono::steady_clock::time_point awaited_ = std::chrono::steady_clock::now();
   int code_ = kDone;

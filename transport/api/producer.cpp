@@ -3,8 +3,9 @@
 #include <penstock/bus.hpp>
 #include <penstock/producer.hpp>
 #include <thread>
+#include <unordered_set>
 
-#include "api/topic.hpp"
+#include "api/recent_ids.hpp"
 #include "log/attributes.hpp"
 #include "log/checksum.hpp"
 
@@ -18,14 +19,16 @@ struct Producer::Impl {
   shm::Handle handle;
   ProducerOptions options;
   log::Publisher publisher;
-  shm::Mask& mask;                     // who sleeps on this topic
-  std::uint64_t max_payload;           // bytes
-  bool alone;                          // the topic has this producer only
-  std::size_t claims_open = 0;         // handed out and not settled yet
-  std::uint64_t number;                // this producer's half of generated ids
-  std::uint64_t sequence = 0;          // the other half
-  log::Stamp last;                     // of the event published last
-  std::vector<log::Stamp> last_batch;  // of the batch published last; empty after a single event
+  shm::Mask& mask;                         // who sleeps on this topic
+  std::uint64_t max_payload;               // bytes
+  bool alone;                              // the topic has this producer only
+  std::size_t claims_open = 0;             // handed out and not settled yet
+  std::uint64_t number;                    // this producer's half of generated ids
+  std::uint64_t sequence = 0;              // the other half
+  std::unique_ptr<api::RecentIds> recent;  // of a topic that refuses duplicates
+  bool duplicate = false;                  // the last event published was one
+  log::Stamp last;                         // of the event published last
+  std::vector<log::Stamp> last_batch;      // of the batch published last; empty after a single event
 
   Impl(std::shared_ptr<api::Topic> opened, shm::Handle acquired, const ProducerOptions& chosen)
       : topic(std::move(opened)),
@@ -36,6 +39,8 @@ struct Producer::Impl {
         max_payload(topic->max_payload()),
         alone(topic->header().options.single_producer != 0),
         number(layout::tag_for(topic->header().nonce, topic->state()->live.header()->producer_sequence.fetch_add(1))) {
+    if (const std::uint32_t window = topic->header().options.publish_dedupe; window != 0)
+      recent = std::make_unique<api::RecentIds>(topic, window);
     if (handle.former().topic_id == topic->header().topic_id)
       publisher.inherit(api::Topic::intents_of(handle.former()));
   }
@@ -56,6 +61,26 @@ struct Producer::Impl {
   void write_attributes(std::byte* at, const PublishOptions& given, std::int64_t now) const;
   log::Stamp stamp(std::size_t payload, std::size_t attribute_bytes, const PublishOptions& given, std::int64_t now);
   Result<log::OpenClaim> claim(std::uint64_t lines, std::uint32_t count);
+  tl::unexpected<Error> refuse_duplicate(Offset first) const {
+    return refuse(Errc::duplicate, "topic " + topic->name() + " has an event with this id, " + std::to_string(first));
+  }
+  Result<log::OpenClaim> claim_batch(std::uint64_t lines, std::span<const Message> messages);
+  struct Admitted {
+    log::OpenClaim claim;
+    std::optional<Offset> first;  // no claim: the event that has the id
+  };
+  Result<Admitted> claim_unless_known(std::uint64_t lines, std::span<const layout::Id128> ids);
+  // The same for one event; a claim at once where nothing is refused.
+  Result<Admitted> admit(std::uint64_t lines, const log::Stamp& stamp) {
+    if (recent && (stamp.flags & layout::kFlagGivenId) != 0) {
+      const layout::Id128 id{stamp.id_low, stamp.id_high};
+      return claim_unless_known(lines, {&id, 1});
+    }
+    auto open = claim(lines, 1);
+    if (!open) return tl::unexpected(open.error());
+    return Admitted{*open, std::nullopt};
+  }
+  Result<void> fits(std::uint64_t lines) const;
   Result<void> make_way(log::ClaimFault fault, std::int64_t& deadline, std::int64_t& daemonless);
   void commit(const log::OpenClaim& claim);
   void wake() {
@@ -168,17 +193,50 @@ Result<void> Producer::Impl::make_way(log::ClaimFault fault, std::int64_t& deadl
   return {};
 }
 
-Result<log::OpenClaim> Producer::Impl::claim(std::uint64_t lines, std::uint32_t count) {
-  // Only long attributes in a small ring come to this: a claim and the PAD before it must fit together.
+// Only long attributes in a small ring come to this: a claim and the PAD before it must fit together.
+Result<void> Producer::Impl::fits(std::uint64_t lines) const {
   if (lines > topic->ring().size() / 2)
     return refuse(Errc::too_large, "an event of " + std::to_string(lines * layout::kLine) +
                                        " bytes with its key, id and headers; topic " + topic->name() +
                                        " takes at most half its ring; send less, or create it with a larger ring.");
+  return {};
+}
+
+Result<log::OpenClaim> Producer::Impl::claim(std::uint64_t lines, std::uint32_t count) {
+  if (auto good = fits(lines); !good) return tl::unexpected(good.error());
   std::int64_t deadline = 0, daemonless = 0;
   for (;;) {
     const log::OpenClaim claim = publisher.claim(lines, count);
     if (claim.fault == log::ClaimFault::none) return claim;
     if (auto way = make_way(claim.fault, deadline, daemonless); !way) return tl::unexpected(way.error());
+  }
+}
+
+// For events with ids on a topic that refuses duplicates: claims where the ids were looked for, and nowhere else. A
+// claim with the same id that is open is its owner's to settle: only what is committed answers for it.
+Result<Producer::Impl::Admitted> Producer::Impl::claim_unless_known(std::uint64_t lines,
+                                                                    std::span<const layout::Id128> ids) {
+  using Kind = api::RecentIds::Verdict::Kind;
+  if (auto good = fits(lines); !good) return tl::unexpected(good.error());
+  std::int64_t deadline = 0, daemonless = 0;
+  for (;;) {
+    auto verdict = recent->look(ids);
+    if (!verdict) return tl::unexpected(verdict.error());
+    if (verdict->kind == Kind::duplicate) return Admitted{{}, verdict->first};
+    if (verdict->kind == Kind::open) {
+      const std::int64_t now = api::monotonic_ns();
+      if (deadline == 0) deadline = api::deadline_after(options.block);
+      if (now > deadline)
+        return refuse(Errc::timed_out, "topic " + topic->name() +
+                                           ": an event that may have the same id is being published, slot " +
+                                           std::to_string(verdict->slot) + "; try again");
+      std::this_thread::yield();
+      continue;
+    }
+    const log::OpenClaim open = publisher.claim_at(verdict->tail, lines, std::uint32_t(ids.size()), ids.front());
+    if (open.fault == log::ClaimFault::none) return Admitted{open, std::nullopt};
+    if (open.fault == log::ClaimFault::moved) continue;
+    if (auto way = make_way(open.fault, deadline, daemonless); !way) return tl::unexpected(way.error());
   }
 }
 
@@ -198,6 +256,7 @@ Producer::Producer(Producer&&) noexcept = default;
 Producer& Producer::operator=(Producer&&) noexcept = default;
 Producer::~Producer() = default;
 
+bool Producer::last_duplicate() const { return impl_->duplicate; }
 std::string_view Producer::topic() const { return impl_->topic->name(); }
 std::uint64_t Producer::max_payload() const { return impl_->max_payload; }
 
@@ -224,6 +283,7 @@ Result<Offset> Producer::publish(Bytes payload) {
     claim = *waited;
   }
   me.last_batch.clear();
+  me.duplicate = false;
   const log::Stamp stamp{me.now(), me.number, me.sequence++, std::uint32_t(payload.size()), 0, 0};
   me.last = stamp;
   std::memcpy(me.publisher.body(claim.position, 0), payload.data(), payload.size());
@@ -241,14 +301,36 @@ Result<Offset> Producer::publish(Bytes payload, const PublishOptions& options) {
   me.last_batch.clear();
   const log::Stamp stamp = me.stamp(payload.size(), *attributes, options, now);
   const std::uint64_t bytes = layout::body_at(stamp.flags | me.publisher.checked_flag()) + *attributes + payload.size();
-  auto claim = me.claim(layout::lines_for(bytes), 1);
-  if (!claim) return tl::unexpected(claim.error());
+  auto admitted = me.admit(layout::lines_for(bytes), stamp);
+  if (!admitted) return tl::unexpected(admitted.error());
+  me.duplicate = admitted->first.has_value();
+  if (me.duplicate) return *admitted->first;
+  const log::OpenClaim* claim = &admitted->claim;
   std::byte* body = me.publisher.body(claim->position, stamp.flags);
   if (*attributes != 0) me.write_attributes(body, options, now);
   if (!payload.empty()) std::memcpy(body + *attributes, payload.data(), payload.size());
   me.publisher.stamp(*claim, claim->position, claim->offset, stamp);
   me.commit(*claim);
   return claim->offset;
+}
+
+// All of a batch's ids are looked for together; events without one are nobody's duplicates.
+Result<log::OpenClaim> Producer::Impl::claim_batch(std::uint64_t lines, std::span<const Message> messages) {
+  const bool given =
+      std::any_of(messages.begin(), messages.end(), [](const Message& message) { return !message.options.id.empty(); });
+  if (!recent || !given) return claim(lines, std::uint32_t(messages.size()));
+  std::vector<layout::Id128> ids;
+  std::unordered_set<std::string_view> seen;
+  for (const Message& message : messages) {
+    const std::string_view id = message.options.id;
+    ids.push_back(id.empty() ? layout::Id128{} : log::hash128(id.data(), id.size()));
+    if (!id.empty() && !seen.insert(id).second)
+      return refuse(Errc::duplicate, "topic " + topic->name() + ": a batch with the id " + std::string(id) + " twice");
+  }
+  auto admitted = claim_unless_known(lines, ids);
+  if (!admitted) return tl::unexpected(admitted.error());
+  if (admitted->first) return refuse_duplicate(*admitted->first);
+  return admitted->claim;
 }
 
 Result<Offset> Producer::publish_batch(std::span<const Message> messages) {
@@ -269,8 +351,9 @@ Result<Offset> Producer::publish_batch(std::span<const Message> messages) {
                                        me.topic->name() + " takes at most " +
                                        std::to_string(me.topic->ring().size() / 4 * layout::kLine) +
                                        " at once; send smaller batches.");
-  auto claim = me.claim(lines, std::uint32_t(messages.size()));
+  auto claim = me.claim_batch(lines, messages);
   if (!claim) return tl::unexpected(claim.error());
+  me.duplicate = false;
   const std::int64_t now = me.now();
   me.last_batch.clear();  // keeps its capacity: allocates only until the largest batch was seen
   std::uint64_t position = claim->position, offset = claim->offset;
@@ -323,8 +406,10 @@ Result<Claim> Producer::claim(std::size_t size, const PublishOptions& options) {
   me.last_batch.clear();
   const log::Stamp stamp = me.stamp(size, *attributes, options, now);
   const std::uint64_t bytes = layout::body_at(stamp.flags | me.publisher.checked_flag()) + *attributes + size;
-  auto open = me.claim(layout::lines_for(bytes), 1);
-  if (!open) return tl::unexpected(open.error());
+  auto admitted = me.admit(layout::lines_for(bytes), stamp);
+  if (!admitted) return tl::unexpected(admitted.error());
+  if (admitted->first) return me.refuse_duplicate(*admitted->first);
+  const log::OpenClaim* open = &admitted->claim;
   std::byte* body = me.publisher.body(open->position, stamp.flags);
   if (*attributes != 0) me.write_attributes(body, options, now);
   ++me.claims_open;

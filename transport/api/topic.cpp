@@ -17,6 +17,8 @@ namespace {
 
 constexpr std::uint64_t kRingMin = 64ull << 10, kRingMax = 16ull << 30;
 
+constexpr std::uint32_t kDedupeMost = 16u << 20;  // a producer keeps them in memory, some 100 bytes each
+
 // How far ahead of the claims the bound on disk is kept: a power cut leaves a hole of at most this many offsets.
 std::uint64_t bound_step(const layout::TopicOptions& options) {
   return options.durability == layout::Durability::disk ? 1ull << 20 : 1ull << 32;
@@ -148,8 +150,10 @@ Result<void> create_topic(const StatePtr& state, std::string_view name, const To
     return refuse(
         Errc::invalid_argument,
         title + ": only memory topics can drop their oldest events; add --durability memory, or choose block or fail.");
-  if (options.publish_dedupe != 0 || options.compact)
-    return refuse(Errc::unsupported, title + ": deduplication at publish and compaction");
+  if (options.publish_dedupe > kDedupeMost)
+    return refuse(Errc::invalid_argument,
+                  title + ": at most " + std::to_string(kDedupeMost) + " ids are remembered at publish.");
+  if (options.compact) return refuse(Errc::unsupported, title + ": compaction");
   auto lock = BusLock::take(state->directory);
   if (!lock) return tl::unexpected(lock.error());
   if (topic_exists(*state, name)) return refuse(Errc::already_exists, title);

@@ -73,24 +73,39 @@ void Publisher::write_pad(const layout::Pair& tail, std::uint64_t lines, std::ui
   head->word.store(word, std::memory_order_seq_cst);
 }
 
+// One attempt at this tail. ClaimFault::moved: the tail is another by now, if only behind a PAD of our own.
+OpenClaim Publisher::try_claim(const layout::Pair& seen, std::uint64_t lines, std::uint32_t count,
+                               const layout::Id128* id) {
+  const TailFields tail = layout::tail_of(seen);
+  const std::uint64_t left = ring_.size() - (tail.end & ring_.mask);
+  const bool pad = left < lines;
+  wanted_end_ = tail.end + (pad ? left : 0) + lines;
+  if (!room(wanted_end_)) return {ClaimFault::full, tail.end, tail.offset, 0, 0, nullptr};
+  if (tail.offset + count > bound_) {
+    bound_ = control_->offset_bound.load(std::memory_order_acquire);
+    if (tail.offset + count > bound_) return {ClaimFault::exhausted, tail.end, tail.offset, 0, 0, nullptr};
+  }
+  const std::uint64_t link = link_to(seen);
+  const OpenClaim moved{ClaimFault::moved, tail.end, tail.offset, 0, 0, nullptr};
+  if (!take(seen, pad ? left : lines, pad ? 0 : count)) return moved;
+  last_ = pad ? link_of_own(left, 0) : link_of_own(lines, count);
+  if (!pad) return open(seen, lines, count, link, id);
+  write_pad(seen, left, link);
+  return moved;
+}
+
 OpenClaim Publisher::claim_slowly(std::uint64_t lines, std::uint32_t count) {
   for (;;) {
-    const layout::Pair seen = layout::load16_halves(&control_->tail);
-    const TailFields tail = layout::tail_of(seen);
-    const std::uint64_t left = ring_.size() - (tail.end & ring_.mask);
-    const bool pad = left < lines;
-    wanted_end_ = tail.end + (pad ? left : 0) + lines;
-    if (!room(wanted_end_)) return {ClaimFault::full, tail.end, tail.offset, 0, 0, nullptr};
-    if (tail.offset + count > bound_) {
-      bound_ = control_->offset_bound.load(std::memory_order_acquire);
-      if (tail.offset + count > bound_) return {ClaimFault::exhausted, tail.end, tail.offset, 0, 0, nullptr};
-    }
-    const std::uint64_t link = link_to(seen);
-    if (!take(seen, pad ? left : lines, pad ? 0 : count)) continue;
-    last_ = pad ? link_of_own(left, 0) : link_of_own(lines, count);
-    if (!pad) return open(seen, lines, count, link);
-    write_pad(seen, left, link);
+    const OpenClaim claim = try_claim(layout::load16_halves(&control_->tail), lines, count, nullptr);
+    if (claim.fault != ClaimFault::moved) return claim;
   }
+}
+
+OpenClaim Publisher::claim_at(const layout::Pair& tail, std::uint64_t lines, std::uint32_t count,
+                              const layout::Id128& id) {
+  // A single producer's claim compares nothing; nobody else moves the tail.
+  if (single_ && !(layout::load16_halves(&control_->tail) == tail)) return {ClaimFault::moved, 0, 0, 0, 0, nullptr};
+  return try_claim(tail, lines, count, &id);
 }
 
 void Publisher::write_inner(RecordHeader* record, std::uint64_t distance, std::uint64_t position, std::uint64_t offset,

@@ -21,6 +21,7 @@ class Neighbours {
 enum class ClaimFault : std::uint8_t {
   none,
   full,       // past the limit: wait until somebody raises it
+  moved,      // somebody claimed in between
   exhausted,  // past the bound of offsets that are safe to give: raise the bound on disk first
 };
 
@@ -63,6 +64,10 @@ class Publisher {
       return claim_slowly(lines, count);
     return open(tail, lines, count, std::exchange(last_, link_of_own(lines, count)));
   }
+
+  // Claims only if the tail still is what the caller read. The head's id is there with its header, before it is
+  // committed.
+  OpenClaim claim_at(const layout::Pair& tail, std::uint64_t lines, std::uint32_t count, const layout::Id128& id);
 
   // Where the attributes of the record at `position` begin, with flags as they will be stamped.
   std::byte* body(std::uint64_t position, std::uint32_t flags) const {
@@ -115,10 +120,12 @@ class Publisher {
     return link_base_ | layout::link_extent(lines, count);
   }
   OpenClaim claim_slowly(std::uint64_t lines, std::uint32_t count);
+  OpenClaim try_claim(const layout::Pair& tail, std::uint64_t lines, std::uint32_t count, const layout::Id128* id);
   std::uint64_t link_to(const layout::Pair& tail);
   // The steps of the quick way are inlined as a whole, so that what they hand on stays in registers.
   bool take(const layout::Pair& tail, std::uint64_t lines, std::uint32_t count);
-  OpenClaim open(const layout::Pair& tail, std::uint64_t lines, std::uint32_t count, std::uint64_t link);
+  OpenClaim open(const layout::Pair& tail, std::uint64_t lines, std::uint32_t count, std::uint64_t link,
+                 const layout::Id128* id = nullptr);
   void write_pad(const layout::Pair& tail, std::uint64_t lines, std::uint64_t link);
   bool room(std::uint64_t end);
   void fetch_ahead(std::uint64_t end, std::uint64_t lines) const;
@@ -174,7 +181,8 @@ inline constexpr std::uint64_t kFetchRecords = 16, kFetchLines = 128;
 
 // The word first and the tag last: whoever sees the tag sees a word of this claim.
 [[gnu::always_inline]] inline OpenClaim Publisher::open(const layout::Pair& tail, std::uint64_t lines,
-                                                        std::uint32_t count, std::uint64_t link) {
+                                                        std::uint32_t count, std::uint64_t link,
+                                                        const layout::Id128* id) {
   const std::uint64_t end = tail.low & layout::k56, offset = tail.high & layout::k56;
   fetch_ahead(end + lines, lines);
   layout::RecordHeader* head = header(end);
@@ -182,6 +190,10 @@ inline constexpr std::uint64_t kFetchRecords = 16, kFetchLines = 128;
                    std::memory_order_relaxed);
   head->link.store(link, std::memory_order_relaxed);
   head->sizes.store(pack(layout::SizeFields{0, 0, count, 0}), std::memory_order_relaxed);
+  if (id != nullptr) {
+    head->id_low.store(id->low, std::memory_order_relaxed);
+    head->id_high.store(id->high, std::memory_order_relaxed);
+  }
   head->tag.store(layout::tag_for(ring_.nonce, offset), std::memory_order_release);
   return {ClaimFault::none, end, offset, std::uint32_t(lines), count, head};
 }

@@ -25,7 +25,7 @@ struct TopicOptions {
   std::uint64_t max_payload = 0;  // bytes; 0: a quarter of the ring, at most 1 GiB
   std::uint64_t retention_bytes = 0;
   std::chrono::nanoseconds retention_time{0};
-  std::uint32_t publish_dedupe = 0;
+  std::uint32_t publish_dedupe = 0;  // an id is refused while it is among this many newest events; 0: off
   bool compact = false;
 };
 

@@ -56,14 +56,18 @@ class Producer {
   // Copies the event into the log and makes it visible; the offset it got. It survives the death of any process now;
   // await_durable tells when it survives the machine.
   // Errc::too_large: nothing was published. Errc::full, no_daemon: nothing was published; retry or shed.
+  // On a topic that refuses duplicates (TopicOptions::publish_dedupe) an id that one of its newest events has answers
+  // with that event's offset, once that is committed, and publishes nothing: last_duplicate(). Errc::timed_out: an
+  // event that may have the id is still open after ProducerOptions::block.
   Result<Offset> publish(Bytes payload, const PublishOptions& options);
   Result<Offset> publish(Bytes payload);
 
   // All of them or none become visible, with offsets from the one returned upwards. At most 2047 events, and together,
   // with 64 bytes a header and rounded up to lines of 64 bytes, at most a quarter of the ring: else Errc::too_large.
+  // Errc::duplicate: the topic refuses duplicates, and one of the ids is there, or in the batch twice.
   Result<Offset> publish_batch(std::span<const Message> messages);
 
-  // A claim of exactly `size` payload bytes, to be written in place.
+  // A claim of exactly `size` payload bytes, to be written in place. Errc::duplicate: the topic refuses the id.
   Result<Claim> claim(std::size_t size, const PublishOptions& options = {});
 
   // Waits until every offset up to and including this one is on disk. Errc::timed_out, disk, no_space, no_daemon,
@@ -72,6 +76,7 @@ class Producer {
 
   // The id of the event published last, or of the one `back` events before it in its batch.
   EventId last_id(std::size_t back = 0) const;
+  bool last_duplicate() const;  // the last publish() answered with an earlier event's offset
   std::string_view topic() const;
   std::uint64_t max_payload() const;  // bytes
 
