@@ -122,12 +122,13 @@ Result<void> Reader::Impl::find_topics(StartAt start) {
   return {};
 }
 
-// Whether the place, where no settled header is, deserves the whole look: at the tail, which is the producers' line,
-// and for claims of the dead. Where the log ended at the last one, what comes next shows in the header, unless its
-// owner dies or a lap went by.
+// Whether the place, where no event stands plainly, deserves the whole look: at the tail, which is the producers' line,
+// and for claims of the dead. Where the log ended at the last one, what comes next shows in the header (a PAD or an
+// aborted claim does too), unless its owner dies or a lap went by.
 bool Reader::Impl::Source::due() {
   const log::Ring& ring = feed.topic().ring();
-  if (place.position != empty || ring.control->limit.load(std::memory_order_relaxed) > place.position + ring.size())
+  if (place.position != empty || ring.control->limit.load(std::memory_order_relaxed) > place.position + ring.size() ||
+      feed.glance(place))
     return true;
   if (++skipped % kClockEvery != 0) return false;
   return skipped >= kLookEvery || api::coarse_monotonic_ns() != looked;

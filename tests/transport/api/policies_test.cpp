@@ -188,6 +188,20 @@ TEST_F(Policies, AHandleUsedInAForkedChildIsAnError) {
   EXPECT_EQ(reader.poll([](const EventView&) {}).value(), 2u);
 }
 
+// A poll right after a publish has the event, also where a PAD or an aborted claim stands before it.
+TEST_F(Policies, APollFindsWhatWasPublishedBeforeIt) {
+  create(Full::block);
+  Producer producer = bus.producer("log").value();
+  Reader reader = bus.reader("log", StartAt::beginning()).value();
+  const std::vector<std::byte> payload(200);
+  for (int i = 0; i < 2'000; ++i) {
+    ASSERT_EQ(reader.poll([](const EventView&) {}).value(), 0u);
+    if (i % 3 == 0) producer.claim(100).value().abort();
+    producer.publish(payload).value();
+    ASSERT_EQ(reader.poll([](const EventView&) {}).value(), 1u) << i;
+  }
+}
+
 // One wait for many topics, some of which come later.
 TEST_F(Policies, OneWaitIsForAllTopicsOfAPattern) {
   Reader reader = bus.reader("ticks.*", StartAt::beginning()).value();
