@@ -32,7 +32,7 @@ class DaemonHolder {
       new Daemon(std::move(*daemon_));  // leaked: its thread is the parent's
       return;
     }
-    const py::gil_scoped_release others_run;
+    const OthersRun others_run;
     daemon_.reset();
   }
 

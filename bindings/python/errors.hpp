@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "bindings/python/gil.hpp"
+
 namespace penstock::python {
 
 namespace py = pybind11;
@@ -39,7 +41,7 @@ template <class Call>
 auto unlocked(Call&& call) {
   using T = typename decltype(call())::value_type;
   auto outcome = [&]() -> Outcome<T> {
-    const py::gil_scoped_release others_run;
+    const OthersRun others_run;
     return call();
   }();
   return std::move(outcome).take();

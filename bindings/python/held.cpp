@@ -7,17 +7,16 @@
 namespace penstock::python {
 namespace {
 
-using namespace std::chrono_literals;
-
 std::uint32_t forks_so_far = 0;  // changed only where the process has one thread
-
-constexpr auto kSlice = 50ms;
 
 }  // namespace
 
 std::uint32_t forks() { return forks_so_far; }
 void count_forks() {
-  ::pthread_atfork(nullptr, nullptr, [] { ++forks_so_far; });
+  ::pthread_atfork(nullptr, nullptr, [] {
+    ++forks_so_far;
+    forget_threads();
+  });
 }
 
 Deadline::Deadline(std::optional<std::chrono::nanoseconds> timeout) {
@@ -27,7 +26,7 @@ Deadline::Deadline(std::optional<std::chrono::nanoseconds> timeout) {
 
 std::chrono::nanoseconds Deadline::slice() const {
   if (!end_) return kSlice;
-  return std::clamp<std::chrono::nanoseconds>(*end_ - Clock::now(), 0ns, kSlice);
+  return std::clamp<std::chrono::nanoseconds>(*end_ - Clock::now(), std::chrono::nanoseconds(0), kSlice);
 }
 
 }  // namespace penstock::python

@@ -22,12 +22,15 @@ using Clock = std::chrono::steady_clock;
 std::uint32_t forks();
 void count_forks();
 
+// How long a wait may go without looking at signals and other threads.
+inline constexpr std::chrono::nanoseconds kSlice = std::chrono::milliseconds(50);
+
 // Until when a call may wait; without an end: for ever.
 class Deadline {
  public:
   explicit Deadline(std::optional<std::chrono::nanoseconds> timeout);
   bool passed() const { return end_ && Clock::now() >= *end_; }
-  // What is left of it, at most a slice: how long a wait may go without looking at signals and other threads.
+  // What is left of it, at most a slice.
   std::chrono::nanoseconds slice() const;
 
  private:
@@ -56,7 +59,7 @@ class Held {
   auto use(Call&& call) {
     refuse_foreign();
     auto outcome = [&] {
-      const py::gil_scoped_release others_run;
+      const OthersRun others_run;
       const Turn turn(*this, Turn::Kind::next);
       return attempt(call);
     }();
@@ -82,7 +85,7 @@ class Held {
     refuse_foreign();
     for (auto kind = Turn::Kind::next;; kind = Turn::Kind::after_others) {
       auto outcome = [&] {
-        const py::gil_scoped_release others_run;
+        const OthersRun others_run;
         const Turn turn(*this, kind);
         const auto slice = begin_wait(deadline);
         auto came = attempt([&](T& handle) {
@@ -111,7 +114,7 @@ class Held {
   // Lets go of the handle, after what is being done with it. Idempotent.
   void close() {
     refuse_foreign();
-    const py::gil_scoped_release others_run;
+    const OthersRun others_run;
     const Turn turn(*this, Turn::Kind::next);
     std::optional<T> gone;
     const std::lock_guard lock(mutex_);

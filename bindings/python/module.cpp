@@ -14,6 +14,7 @@ Deadline deadline(const py::object& timeout) {
 
 PYBIND11_MODULE(_penstock, module) {
   namespace python = penstock::python;
+  namespace py = pybind11;
   module.doc() = "Penstock for Python: use the package penstock.";
   python::count_forks();
   python::bind_errors(module);
@@ -24,5 +25,6 @@ PYBIND11_MODULE(_penstock, module) {
   python::bind_reader(module);
   python::bind_bus(module);
   python::bind_daemon(module);
+  py::module_::import("atexit").attr("register")(py::cpp_function(python::keep_threads_out));
   module.attr("__version__") = python::to_python(penstock::kVersion);
 }

@@ -47,8 +47,6 @@ struct ProducerHolder {
   void close();
 };
 
-constexpr nanoseconds kSlice = 50ms;
-
 // An open claim. Its views write to the ring, so it is settled only when none is left: those that payload gave are
 // released, and BufferError tells of others made from them.
 class ClaimHolder {

@@ -1,9 +1,13 @@
 """Handles that threads share: they take turns, and no wait holds up another thread or the interpreter."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 import penstock
-from conftest import Running, until
+from conftest import DEADLINE, Running, until
 
 
 def test_threads_share_a_producer(bus):
@@ -127,3 +131,18 @@ def test_the_last_error_is_of_the_thread_that_failed(bus):
                 bus.describe_topic(name)
     for thread in [Running(fail, f"missing-{i}") for i in range(4)]:
         thread.result()
+
+
+def test_an_interpreter_ends_while_threads_wait(directory):
+    text = (
+        "import penstock, sys, threading\n"
+        "class Last:\n"
+        "    def __del__(self, wait=threading.Event().wait): wait(0.2)\n"  # threads come back meanwhile, or would
+        "bus = penstock.Bus(sys.argv[1])\n"
+        "threads = [threading.Thread(target=bus.reader('t').next, daemon=True) for _ in range(4)]\n"
+        "for thread in threads: thread.start()\n"
+        "sys.last = Last()\n")
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", text, directory], capture_output=True, text=True, timeout=DEADLINE,
+                              env=os.environ)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
