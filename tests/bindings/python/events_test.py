@@ -93,7 +93,7 @@ def test_polled_events_outlive_the_ring_they_were_read_from(memory_bus):
         view = first.payload
         for number in range(1000):  # several times around the ring
             producer.publish(number.to_bytes(4, "little") * 100)
-            (event,) = reader.poll()
+            event = reader.next(timeout=10)
             assert bytes(event.payload[:4]) == number.to_bytes(4, "little") and event.offset == number + 1
         assert bytes(view) == b"first" * 100
         assert reader.poll() == []
