@@ -63,6 +63,9 @@ std::optional<Look> from_header(const Ring& ring, std::uint64_t position, std::u
   if (!tag_matches(ring, position, offset)) return std::nullopt;
   const RecordHeader* head = ring.at(position);
   const std::uint64_t word = head->word.load(std::memory_order_acquire);
+  // Another lap's word counts as not written. Else a claim of no offsets, whose tag fits again and again, would lead a
+  // reader round the ring for ever.
+  if (layout::generation_of(word) != ring.generation(position)) return std::nullopt;
   out.lines = layout::lines_of(word);
   out.count = layout::sizes_of(head->sizes.load(std::memory_order_relaxed)).count;
   out.slot = layout::slot_of(word);

@@ -168,6 +168,18 @@ TEST(Ring, GarbageIsNotARecord) {
   }
 }
 
+// Claims of no offsets all have one tag, so that only the lap tells them apart.
+TEST(Ring, ADeadClaimOfAnEarlierLapIsNotMetAgain) {
+  HeapRing heap(16);
+  heap.kill(1);
+  for (std::uint64_t line = 0; line < 16; ++line) {
+    auto* head = reinterpret_cast<layout::RecordHeader*>(heap.line(line));
+    head->word.store(pack(layout::WordFields{layout::State::claimed, 1, 1, HeapRing::kIncarnation, 0}));
+    head->tag.store(layout::tag_for(heap.ring().nonce, 0));
+  }
+  EXPECT_EQ(read_all(heap), Words(16, "skipped 0"));
+}
+
 TEST(Ring, APadFillsTheEndAndCostsNoOffset) {
   HeapRing heap(16);
   auto a = heap.publisher(0);
