@@ -1,5 +1,6 @@
 #include "api/member.hpp"
 
+#include "group/inline.hpp"
 #include "log/attributes.hpp"
 
 namespace penstock::api {
@@ -44,7 +45,8 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::deliver(group::Lease lease
   const EventView view(found.event);
   if (!found.event.attributes.empty() && !redriven) {
     if (const auto due = log::find_time(found.event.attributes, layout::Attribute::deliver_at); due && *due > at.wall) {
-      if (auto parked = engine.park(lease, at.now + (*due - at.wall)); !parked) return tl::unexpected(parked.error());
+      if (auto parked = engine.park(lease, group::add_time(at.now, *due - at.wall)); !parked)
+        return tl::unexpected(parked.error());
       return std::nullopt;
     }
     if (const auto end = log::find_time(found.event.attributes, layout::Attribute::expires_at); end && *end < at.wall) {

@@ -3,6 +3,8 @@
 #include <optional>
 #include <span>
 
+#include "group/inline.hpp"
+
 namespace penstock::group {
 namespace {
 
@@ -45,7 +47,7 @@ Verdict judge_done(const Region& region, const Pair& control, Instant at, Window
   const std::uint64_t sequence = done_sequence(control.low);
   const std::uint64_t now = region.control().dedupe_sequence.load();
   if (now > sequence && now - sequence >= window.ids) return Verdict::stale;
-  const std::int64_t age = at.now - std::int64_t(control.high);
+  const std::int64_t age = since(control.high, at.now);
   if (window.age_ns != 0 && age > 0 && std::uint64_t(age) > window.age_ns) return Verdict::stale;
   return Verdict::duplicate;
 }

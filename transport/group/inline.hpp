@@ -22,6 +22,12 @@ inline std::int64_t add_time(std::int64_t now, std::int64_t duration) {
   return now + (duration > 0 ? duration : 0);
 }
 
+// How long ago that was; a time before all time is as old as can be.
+inline std::int64_t since(std::uint64_t time, std::int64_t now) {
+  std::int64_t age = 0;
+  return __builtin_sub_overflow(now, std::int64_t(time), &age) ? INT64_MAX : age;
+}
+
 // Every cell that stands for an event, as of this cursor or later: TENTATIVE ones only when the cursor names them.
 // The cursor is read first. An event below it that stays unsettled while this runs keeps its cell and the cell's bit,
 // so it is visited; one that is taken meanwhile is not below that cursor.

@@ -102,7 +102,8 @@ bool GroupTopic::put_back(std::uint32_t index, const Pair& state, Failure why, s
   CellFields fields = cell_of(state.low);
   fields.state = CellState::waiting;
   fields.failure = why;
-  const Pair waiting{pack(fields), bound_of(std::uint64_t(due))};
+  // One that lies beyond all time waits for ever; it is not due at once.
+  const Pair waiting{pack(fields), std::uint64_t(std::clamp<std::int64_t>(due, 0, kNever - 1))};
   announce(region_, index, waiting.high);
   if (!cas16(&region_.cell(index).state, state, waiting)) return false;
   announce(region_, index, waiting.high);

@@ -95,7 +95,7 @@ void write_ids(const Region& region, SnapshotWriter& writer, const CellsWritten&
     SnapshotId out{id.low, id.high};
     if (fields.state == EntryState::done) {
       out.sequence = done_sequence(control.low);
-      out.value = std::max<std::int64_t>(at.now - std::int64_t(control.high), 0);
+      out.value = std::max<std::int64_t>(since(control.high, at.now), 0);
     } else if (fields.state == EntryState::pending) {
       const auto cell = cells.find(fields.cell);
       if (cell == cells.end() || cell->second.id != id) continue;

@@ -117,8 +117,8 @@ std::int64_t GroupTopic::count_in_flight() const {
 // Deaths between a cell's change and the counter's leave the counter off by as many, for good; leases that come and go
 // while we count make it seem off for a moment. What two counts in a row agree on is taken as the former.
 void GroupTopic::recount() {
-  const std::int64_t said = std::int64_t(control().in_flight.load());
-  const std::int64_t drift = count_in_flight() - said;
+  const std::uint64_t said = control().in_flight.load();
+  const std::int64_t drift = std::int64_t(std::uint64_t(count_in_flight()) - said);
   if (drift != 0 && drift == drift_) {
     control().in_flight.fetch_add(std::uint64_t(drift));
     drift_ = 0;

@@ -63,7 +63,7 @@ Result<Taken> GroupTopic::take_fresh(const CursorFields& seen, const Fresh& even
   while (!cas16(&control().cursor, pack(from), to)) {
     // The cursor may only have let go of its cell; then the event is still there to be taken.
     const CursorFields now = cursor();
-    if (now.offset != seen.offset || now.position != seen.position) return give_up(Outcome::moved);
+    if (now.offset != seen.offset || now.position != seen.position || !started()) return give_up(Outcome::moved);
     if (confirm(now)) from = now;
   }
   // The event is ours. Whoever moves the cursor next would do this for us.

@@ -117,6 +117,19 @@ TEST_F(SettleTest, ATimeThatCannotBeIsBounded) {
   EXPECT_FALSE(lease_due(a_, now_ + 1000 * kSecond));
 }
 
+TEST_F(SettleTest, AnEventParkedBeyondAllTimeIsNotDueAtOnce) {
+  const Lease lease = lease_next(a_, now_);
+  ASSERT_TRUE(a_.park(lease, INT64_MAX));
+  EXPECT_FALSE(lease_due(a_, now_ + 1000 * kSecond));
+}
+
+TEST_F(SettleTest, ACounterOfLeasesThatCannotBeIsCountedAnew) {
+  lease_next(a_, now_);
+  mapping_.control().in_flight.store(1ull << 63);
+  for (int i = 0; i < 3; ++i) a_.sweep(now_, kNobodyIsDead);
+  EXPECT_EQ(mapping_.control().in_flight.load(), 1u);
+}
+
 TEST_F(SettleTest, ALeaseThatNamesNoCellIsStale) {
   Lease lease = lease_next(a_, now_);
   lease.cell = 1 << 18;
