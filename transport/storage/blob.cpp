@@ -79,8 +79,8 @@ Result<std::vector<std::byte>> Blob::look() {
     newest_ = 1, sequence_ = 0, newest_synced_ = true;
     return tl::unexpected(Error(any(Copy::Is::damaged) ? Errc::corrupt : Errc::not_found));
   }
-  const bool second =
-      copies[1].is == Copy::Is::whole && (copies[0].is != Copy::Is::whole || copies[1].sequence > copies[0].sequence);
+  const bool second = copies[1].is == Copy::Is::whole &&
+                      (copies[0].is != Copy::Is::whole || std::int64_t(copies[1].sequence - copies[0].sequence) > 0);
   Copy& newest = copies[second ? 1 : 0];
   if (!known_ || sequence_ != newest.sequence) newest_synced_ = false;  // who knows how it was written
   known_ = true, newest_ = second ? 1 : 0, sequence_ = newest.sequence;

@@ -7,13 +7,14 @@
 namespace penstock::storage {
 namespace {
 
-// Where a segment begins, when its header can be read.
-std::optional<layout::SegmentHeader> header_of(const std::string& path) {
-  const Result<io::Fd> fd = io::open_nofollow(path, O_RDONLY);
+// Where a segment begins, when its header can be read and says what its name does. The order of segments is their
+// names': one that begins elsewhere would lead back to itself.
+std::optional<layout::SegmentHeader> header_of(const SegmentSet& set, std::size_t index) {
+  const Result<io::Fd> fd = io::open_nofollow(set.path(index), O_RDONLY);
   if (!fd) return std::nullopt;
   const Result<Front> front = read_front(fd->get());
-  if (!front || front->incompatible) return std::nullopt;
-  return front->header;
+  if (!front || front->incompatible || !front->header) return std::nullopt;
+  return front->header->first_offset == set.first_offsets()[index] ? front->header : std::nullopt;
 }
 
 bool same(const std::optional<Boundary>& a, const std::optional<Boundary>& b) {
@@ -42,10 +43,11 @@ Result<bool> LogReader::open(std::size_t index) {
     if (code == Errc::not_found || code == Errc::corrupt) return false;
     return tl::unexpected(reader.error());
   }
+  if (reader->header().first_offset != set_.first_offsets()[index]) return false;
   reader_.emplace(std::move(*reader));
   successor_.reset();
   if (index + 1 < set_.size()) {
-    if (const auto header = header_of(set_.path(index + 1))) {
+    if (const auto header = header_of(set_, index + 1)) {
       successor_ = Boundary{header->first_position, header->first_offset};
     }
   }
@@ -128,7 +130,7 @@ Result<bool> LogReader::look_again() {
   if (Result<void> done = set_.refresh(); !done) return tl::unexpected(done.error());
   const std::optional<Boundary> had = successor_;
   if (const auto next = set_.after(reader_->header().first_offset)) {
-    if (const auto header = header_of(set_.path(*next))) {
+    if (const auto header = header_of(set_, *next)) {
       successor_ = Boundary{header->first_position, header->first_offset};
     }
   }

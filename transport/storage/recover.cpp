@@ -177,6 +177,9 @@ class Recovery {
       const std::size_t last = count_ - 1;
       Result<Look> look = look_at(set_.path(last), options_);
       if (!look) return tl::unexpected(look.error());
+      // One under another's name is not where anybody would look for its events.
+      if (look->facts.header == HeaderFact::good && look->front.header->first_offset != set_.first_offsets()[last])
+        look->facts.header = HeaderFact::damaged;
       // What is known to have held events is not taken for a file that never did.
       if (look->facts.header == HeaderFact::blank && known_ > set_.first_offsets()[last])
         look->facts.header = HeaderFact::damaged;
@@ -239,8 +242,9 @@ class Recovery {
     for (std::size_t i = 0; i < count_; ++i) {
       const Result<io::Fd> fd = io::open_nofollow(set_.path(i), O_RDONLY);
       if (!fd) return tl::unexpected(fd.error());
-      const Result<Front> front = read_front(fd->get());
+      Result<Front> front = read_front(fd->get());
       if (!front) return tl::unexpected(front.error());
+      if (front->header && front->header->first_offset != set_.first_offsets()[i]) front->header.reset();
       if (i == 0 && front->header) {
         out_.first_offset = front->header->first_offset;
         out_.first_position = front->header->first_position;

@@ -45,6 +45,7 @@ void look_at_header(std::span<const std::byte, kPage> page, Front& front) {
   for (std::size_t i = 0; i < 2; ++i) {
     const auto header = load<SegmentHeader>(page, layout::kHeaderAt[i]);
     if (header.preamble.magic != layout::kMagicSegment || header_checksum(header) != header.preamble.checksum) continue;
+    if (header.first_position > layout::k56 || header.first_offset > layout::k56) continue;
     front.header_good[i] = true;
     if (front.header) {
       front.headers_equal = header.preamble.checksum == front.header->preamble.checksum;
@@ -68,6 +69,8 @@ void look_at_progress(std::span<const std::byte, kPage> page, Front& front) {
     const auto progress = load<SegmentProgress>(page, layout::kProgressAt[i]);
     if (progress_checksum(progress, header.nonce) != progress.checksum) continue;
     if (progress.position < header.first_position || progress.offset < header.first_offset) continue;
+    // Counted in bytes, what lies beyond would come round to small numbers.
+    if (progress.position > layout::k56 || progress.offset > layout::k56) continue;
     front.progress_good[i] = true;
     front.slot_sealed[i] = progress.sealed == 1;
     if (front.progress) front.marks_equal = same_mark(*front.progress, progress);

@@ -190,6 +190,15 @@ TEST_F(LogReaderTest, AHoleOfOffsetsBetweenTwoLivesIsNoDamage) {
   EXPECT_EQ(story.events.size(), 3u);
 }
 
+TEST_F(LogReaderTest, ASegmentUnderAnothersNameIsToldAndPassed) {
+  write_all_sealed();
+  std::filesystem::rename(path(2), dir_ / segment_name(logs_[2].first().offset + 1));
+  LogReader reader(dir_.path());
+  const Story story = read_story(reader);
+  EXPECT_EQ(story.events.size(), 8u);
+  EXPECT_FALSE(story.damages.empty());
+}
+
 TEST_F(LogReaderTest, ASegmentWithoutAHeaderIsToldOnceAndPassed) {
   write_all_sealed();
   for (const std::size_t broken : {std::size_t{1}, std::size_t{0}, std::size_t{2}}) {

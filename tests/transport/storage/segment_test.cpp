@@ -87,6 +87,18 @@ TEST(Segment, TheNewestMarkCountsAndTheOtherSlotIsWrittenNext) {
   EXPECT_EQ(front_of(path).progress->position, 2u);
 }
 
+TEST(Segment, AMarkBeyondAllPositionsDoesNotCount) {
+  const TempDir dir;
+  LogBuilder log;
+  log.event("x").write_open(dir.path());
+  const std::string path = log.path_in(dir.path());
+  const Result<io::Fd> fd = io::open_nofollow(path, O_RDWR);
+  ProgressWriter progress(front_of(path));
+  // In bytes this comes round to the file's beginning.
+  ASSERT_TRUE(progress.write(fd->get(), {1ull << 58, 1, 1, 1000}, false));
+  EXPECT_EQ(front_of(path).progress->position, 0u);
+}
+
 TEST(Segment, SealingCutsWhatComesAfterAndSaysSoTwice) {
   const TempDir dir;
   LogBuilder log;
