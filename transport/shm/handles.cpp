@@ -112,12 +112,11 @@ bool Handles::alive(std::uint32_t slot) const {
 bool Handles::dead(std::uint32_t slot, std::uint32_t incarnation) const {
   auto fd = open_file(path(slot), false);
   if (!fd) return false;  // no proof
-  // The lock first: a new owner raises the incarnation only after it took the lock, so a free lock and the incarnation
-  // that is still there afterwards are one life's end; another incarnation is the end of the one asked about.
-  const bool free = !locked_by_other(*fd);
+  // Whoever asks has met this life before, so a free lock is its end, whatever the page says by now. Another
+  // incarnation is the end of the one asked about: a new owner raises it once it has the lock.
+  if (!locked_by_other(*fd)) return true;
   const auto now = copy(slot);
-  if (!now) return false;
-  return free || now->incarnation != (incarnation & 0xfff);
+  return now && now->incarnation != (incarnation & 0xfff);
 }
 
 Result<Handle> Handles::take_existing(std::uint32_t slot, const Reusable& reusable) {
