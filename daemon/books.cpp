@@ -75,7 +75,7 @@ void Books::listen(const shm::Sleeper& sleeper) const {
 
 Result<void> Books::open_writer(const api::Topic& origin) {
   if (writer_) return {};
-  auto writer = LetterWriter::open(group_->state(), group_->dlq(), origin.header().options.ring_bytes);
+  auto writer = LetterWriter::open(group_->state(), group_->dlq(), origin.ring().size() * layout::kLine);
   if (!writer) return tl::unexpected(writer.error());
   // A daemon before us may have died between appending a letter and settling its event.
   auto present = (*writer)->present();

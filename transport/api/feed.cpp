@@ -154,6 +154,22 @@ void Feed::pass_over(Place& place, Place next, Next& out) const {
   place = {next.position, std::max(next.offset, place.offset)};
 }
 
+// A memory topic goes on at the oldest event it keeps. Where that is said to be what we found overwritten, its words
+// cannot be, and it goes on at its end; never backwards. False: there is nothing to go on with.
+bool Feed::skip_overwritten(Place& place, Next& out) const {
+  Place next = topic_->oldest();
+  if (next.position <= place.position) next = topic_->end();
+  if (next.position <= place.position) {
+    out.kind = Kind::nothing;
+    out.place = out.next = place;
+    return false;
+  }
+  if (next.offset > place.offset && place.offset >= topic_->ring().base_offset)
+    out.missed += next.offset - place.offset;
+  place = next;
+  return true;
+}
+
 Result<Feed::Next> Feed::at(Place place) {
   const log::Ring& ring = topic_->ring();
   Next out;
@@ -176,9 +192,7 @@ Result<Feed::Next> Feed::at(Place place) {
       // A look that led nowhere met the moment between a flush and its being told. Several: what was on disk is not.
       if (place == before && ++stuck > 3) pass_over(place, place, out);
     } else {
-      const Place oldest = topic_->oldest();
-      if (oldest.offset > place.offset && place.offset >= ring.base_offset) out.missed += oldest.offset - place.offset;
-      place = oldest;
+      if (!skip_overwritten(place, out)) return out;
     }
   }
 }

@@ -56,6 +56,7 @@ class Feed {
   bool from_ring(Place& place, Next& out, bool& done);
   Result<bool> from_disk(Place& place, Next& out);
   void pass_over(Place& place, Place next, Next& out) const;
+  bool skip_overwritten(Place& place, Next& out) const;
   Result<Place> walk(Place from, StartAt start);
 
   std::shared_ptr<Topic> topic_;

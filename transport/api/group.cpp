@@ -196,6 +196,8 @@ Result<std::shared_ptr<Group>> Group::open_locked(const StatePtr& state, std::st
     return refuse(Errc::corrupt, state->group_directory(name) + "/group.meta");
   layout::GroupFile file;
   std::memcpy(static_cast<void*>(&file), bytes->data(), sizeof file);
+  file.name.text[sizeof file.name.text - 1] = 0;
+  if (file.name.text != name) return refuse(Errc::corrupt, state->group_directory(name) + "/group.meta");
   if (auto made = make_live(*state, file); !made) return tl::unexpected(made.error());
   return map(state, name);
 }
@@ -268,7 +270,7 @@ Result<void> Group::change(const layout::GroupOptions& options, const std::vecto
   if (auto good = check_options("group " + name_, options, patterns); !good) return good;
   layout::GroupFile next{};
   next.group_id = file()->group_id;
-  next.name = file()->name;
+  std::memcpy(next.name.text, name_.data(), name_.size());  // members can write the page
   write_file(next, options, patterns);
   if (auto written = write_meta(*state_, next); !written) return written;
   const std::uint64_t version = file()->version.load() / 2 * 2;

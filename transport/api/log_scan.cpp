@@ -175,6 +175,7 @@ Result<void> Log::Impl::forward(const ScanOptions& options, const LogVisitor& vi
   }
   bool on_disk = !in_ring && !reader.segments().empty();
   std::vector<std::byte> copy;
+  Place lost_at{~0ull, ~0ull};
   for (;;) {
     if (place.offset >= stop.offset) return {};
     if (on_disk) {
@@ -196,14 +197,20 @@ Result<void> Log::Impl::forward(const ScanOptions& options, const LogVisitor& vi
       on_disk = false;
     }
     const log::Ring& ring = live->ring();
-    const auto lost = [&]() -> Result<void> {
+    // False: what is gone from here is nowhere else either, so that the ring's words cannot be.
+    const auto lost = [&]() -> Result<bool> {
       if (!live->durable()) {
-        place = live->oldest();
-        return {};
+        const Place oldest = live->oldest();
+        if (oldest.position <= place.position) return false;
+        place = oldest;
+        return true;
       }
+      if (place == lost_at) return false;
+      lost_at = place;
       limit();
       on_disk = true;
-      return reader.seek(place.position, place.offset);
+      if (auto sought = reader.seek(place.position, place.offset); !sought) return tl::unexpected(sought.error());
+      return true;
     };
     log::Found found = log::event_at(ring, place.position, place.offset, *live);
     if (found.kind == log::Found::Kind::event) {
@@ -212,8 +219,13 @@ Result<void> Log::Impl::forward(const ScanOptions& options, const LogVisitor& vi
       if (!copy.empty()) std::memcpy(copy.data(), record.attributes.data(), copy.size());
     }
     if (found.kind == log::Found::Kind::gone || !ring.intact(place.position)) {
-      if (auto back = lost(); !back) return tl::unexpected(api::name(back.error(), directory));
-      continue;
+      const auto back = lost();
+      if (!back) return tl::unexpected(api::name(back.error(), directory));
+      if (*back) continue;
+      Item item{.kind = ItemKind::damage, .offset = place.offset, .count = stop.offset - place.offset};
+      item.problem = "the ring was overwritten before it was kept elsewhere";
+      window.damage(item, directory);
+      return {};
     }
     if (found.kind == log::Found::Kind::nothing || found.kind == log::Found::Kind::waiting) return {};
     bool on = true;

@@ -40,18 +40,25 @@ void lower_to_pins(const Topic& topic, Hold& hold) {
   }
 }
 
+bool nobodys(const Error& error) {
+  return error.code() == Errc::not_found || error.code() == Errc::incompatible || error.code() == Errc::corrupt;
+}
+
 // Groups that want this topic, each at its first unsettled event. They hold producers up whether or not a member is
-// there: their events would be lost.
+// there: their events would be lost. Members can write their pages: one that cannot be holds nothing back.
 Result<void> lower_to_groups(const Topic& topic, Hold& hold) {
   for (const std::string& name : group_names(*topic.state())) {
     auto group = Group::open(topic.state(), name);
     if (!group) {
-      if (group.error().code() == Errc::not_found) continue;
+      if (nobodys(group.error())) continue;
       return tl::unexpected(group.error());
     }
     if (!(*group)->wants(topic.name())) continue;
     auto state = GroupState::open(*group, topic.name(), {});
-    if (!state) return tl::unexpected(state.error());
+    if (!state) {
+      if (nobodys(state.error())) continue;
+      return tl::unexpected(state.error());
+    }
     if (!(*state)->engine().started()) {
       const Place oldest = topic.oldest();
       (*state)->engine().start({oldest.offset, oldest.position});

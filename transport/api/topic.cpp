@@ -116,9 +116,12 @@ Result<layout::TopicMeta> read_topic_meta(const State& state, std::string_view n
   layout::TopicMeta meta;
   if (bytes->size() != sizeof meta) return refuse(Errc::corrupt, state.topic_directory(name) + "/topic.meta");
   std::memcpy(&meta, bytes->data(), sizeof meta);
-  if (!std::has_single_bit(meta.options.ring_bytes) || meta.options.ring_bytes < kRingMin ||
-      meta.options.ring_bytes > kRingMax)
-    return refuse(Errc::corrupt, state.topic_directory(name) + "/topic.meta");
+  // Its name says where it is written again.
+  meta.name.text[sizeof meta.name.text - 1] = 0;
+  const bool sane = std::has_single_bit(meta.options.ring_bytes) && meta.options.ring_bytes >= kRingMin &&
+                    meta.options.ring_bytes <= kRingMax && meta.name.text == name && meta.offset_bound <= layout::k56 &&
+                    meta.next_offset <= layout::k56 && meta.next_position <= layout::k56;
+  if (!sane) return refuse(Errc::corrupt, state.topic_directory(name) + "/topic.meta");
   return meta;
 }
 
@@ -200,7 +203,8 @@ Result<void> delete_topic(const StatePtr& state, std::string_view name) {
     for (const char* copy : {".a", ".b"})
       std::filesystem::remove(state->group_directory(group) + "/" + std::string(name) + ".state" + copy, ignored);
   std::filesystem::remove_all(to, ignored);
-  if (ordinal != 0) state->live.header()->ordinals[ordinal / 64].fetch_and(~(1ull << (ordinal % 64)));
+  if (ordinal != 0 && ordinal < layout::kMaxTopics)
+    state->live.header()->ordinals[ordinal / 64].fetch_and(~(1ull << (ordinal % 64)));
   state->announce_topics();
   return {};
 }
@@ -247,8 +251,9 @@ Result<std::shared_ptr<Topic>> Topic::open(const StatePtr& state, std::string_vi
 }
 
 std::uint64_t Topic::max_payload() const {
-  const layout::TopicOptions& options = header().options;
-  return options.max_payload != 0 ? options.max_payload : std::min(options.ring_bytes / 4, layout::kPayloadMax);
+  const std::uint64_t most = std::min(ring_.size() * layout::kLine / 4, layout::kPayloadMax);
+  const std::uint64_t chosen = header().options.max_payload;
+  return chosen != 0 ? std::min(chosen, most) : most;
 }
 
 Place Topic::end() const {
@@ -344,6 +349,7 @@ namespace {
 // A dead producer's slot may begin another life when nothing in the ring needs its intents: each names a place that was
 // passed, was never claimed, or has its header written.
 bool explained(const StatePtr& state, const shm::HandleCopy& former) {
+  if (!group::valid_name(former.target)) return true;  // no topic's: nobody waits for it
   auto topic = Topic::look(state, former.target);
   if (!topic || (*topic)->header().topic_id != former.topic_id) return true;
   const log::Ring& ring = (*topic)->ring();
