@@ -115,6 +115,9 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::take_fresh(bool durable_on
       if (found->place.offset == seen.offset && found->place.position == seen.position) return std::nullopt;
       if (engine.skip(seen, {found->place.offset, found->place.position}, group::GroupTopic::Skip::gap))
         count_lost(*found);
+      else if (engine.cursor() == seen)
+        return refuse(Errc::corrupt, "the place of group " + state_->group().name() + " in topic " +
+                                         feed_.topic().name() + " cannot be; give it one with `penstock group seek`.");
       continue;
     }
     if (durable_only && feed_.topic().durable_end().offset <= found->event.offset) return std::nullopt;
