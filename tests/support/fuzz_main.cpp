@@ -7,9 +7,11 @@
 // An input that takes longer than kPatience counts as a hang. What fails is named by its number.
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <string>
 
 #include "fuzz.hpp"
