@@ -118,10 +118,10 @@ void Publisher::write_inner(RecordHeader* record, std::uint64_t distance, std::u
   record->tag.store(layout::tag_for(ring_.nonce, offset), std::memory_order_relaxed);
 }
 
-// The checksum over the record as it will be once it is committed.
-void Publisher::seal(RecordHeader* record, bool inner) {
+// The checksum over the record as it will be once it is committed. Its sizes are those that were stamped: the ring's
+// may be another's by now, and reach past it.
+void Publisher::seal(RecordHeader* record, std::uint64_t sizes, bool inner) {
   const std::uint64_t word = record->word.load(std::memory_order_relaxed);
-  const std::uint64_t sizes = record->sizes.load(std::memory_order_relaxed);
   const layout::SizeFields fields = layout::sizes_of(sizes);
   auto* at = reinterpret_cast<std::byte*>(record);
   const std::uint64_t sum = record_checksum(

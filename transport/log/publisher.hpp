@@ -87,7 +87,7 @@ class Publisher {
     record->id_high.store(stamp.id_high, std::memory_order_relaxed);
     record->sizes.store(sizes, std::memory_order_relaxed);
     if (inner) write_inner(record, position - claim.position, position, offset, sizes);
-    if (checked_) seal(record, inner);
+    if (checked_) seal(record, sizes, inner);
   }
 
   // Makes the claim's events visible. Sequentially consistent, so that a sleeper's mask read after it is current.
@@ -112,7 +112,7 @@ class Publisher {
   }
   void write_inner(layout::RecordHeader* record, std::uint64_t distance, std::uint64_t position, std::uint64_t offset,
                    std::uint64_t sizes);
-  void seal(layout::RecordHeader* record, bool inner);
+  void seal(layout::RecordHeader* record, std::uint64_t sizes, bool inner);
   bool mine(const layout::Pair& tail) const {  // made by this slot's claim
     return ((tail.low ^ slot_low_) | (tail.high ^ slot_high_)) >> 56 == 0;
   }

@@ -14,7 +14,7 @@ constexpr std::uint32_t kSlot = 1;
 struct Words {
   layout::Pair tail;
   std::uint64_t limit, bound, base_position;
-  std::uint64_t disk;     // 1: records carry checksums
+  std::uint64_t disk;     // bit 0: records carry checksums; bit 1: a single producer
   std::uint64_t foreign;  // the slot of which `shape` is told, among those that the tail may name
   std::uint64_t low, high, shape;
   std::uint64_t claims;  // a nibble each: how many lines
@@ -36,6 +36,8 @@ std::vector<Bytes> seeds() {
   words.disk = 1;
   words.limit = ~0ull;
   out.push_back(input_of(words));
+  words.disk = 3;
+  out.push_back(input_of(words));
   words.tail = pack(layout::TailFields{layout::k56, layout::k56, kSlot});  // where the numbers of a tail end
   words.bound = ~0ull;
   out.push_back(input_of(words));
@@ -54,6 +56,7 @@ void run(Input input) {
                 words.base_position);
   layout::TopicControl& control = *ring.control();
   control.tail = words.tail;
+  control.header.options.single_producer = std::uint8_t(words.disk >> 1 & 1);
   control.limit.store(words.limit);
   control.offset_bound.store(words.bound);
   layout::Intent& intent = ring.handle_page(std::uint32_t(words.foreign % HeapRing::kHandles))->intents[0];
