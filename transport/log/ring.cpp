@@ -111,6 +111,7 @@ Look look(const Ring& ring, std::uint64_t position, std::uint64_t offset, Witnes
     __builtin_ia32_pause();
   }
   if (auto header = from_header(ring, position, offset, witness)) return *header;
+  if (ring.tail().end <= position) return out;
   // Somebody claimed this place and has not written its header.
   const auto hole = find_owner(ring, position, offset, witness);
   if (auto header = from_header(ring, position, offset, witness)) return *header;
