@@ -381,8 +381,8 @@ Result<void> Producer::await_durable(Offset offset, std::chrono::nanoseconds tim
   const shm::Sleeper sleeper(me.topic->state()->live.wake(), me.handle.slot());
   const std::int64_t deadline = api::deadline_after(timeout);
   for (;;) {
-    sleeper.listen(me.topic->mask());
     const std::uint32_t seen = sleeper.read();
+    sleeper.listen(me.topic->mask());
     if (me.topic->durable_end().offset > offset) return {};
     if (auto good = me.usable(); !good) return good;
     if (const auto error = control->durable_error.load(std::memory_order_relaxed); error != 0)
