@@ -347,7 +347,8 @@ const layout::HandlePage* Topic::page(std::uint32_t slot) { return state_->live.
 namespace {
 
 // A dead producer's slot may begin another life when nothing in the ring needs its intents: each names a place that was
-// passed, was never claimed, or has its header written.
+// overwritten, was never claimed, or has its header written. Lines that were given back are still there until then, for
+// readers that nobody waits for.
 bool explained(const StatePtr& state, const shm::HandleCopy& former) {
   if (!group::valid_name(former.target)) return true;  // no topic's: nobody waits for it
   auto topic = Topic::look(state, former.target);
@@ -356,8 +357,8 @@ bool explained(const StatePtr& state, const shm::HandleCopy& former) {
   for (const auto& intent : former.intents) {
     if (layout::shape_lines(intent.shape) == 0) continue;
     const layout::TailFields start = layout::tail_of(intent.tail);
-    if (start.end < ring.control->reclaim.load(std::memory_order_acquire)) continue;
-    if (ring.tail().end <= start.end) continue;
+    const std::uint64_t end = ring.tail().end;
+    if (end <= start.end || end > start.end + ring.size()) continue;
     if (ring.at(start.end)->tag.load(std::memory_order_acquire) != layout::tag_for(ring.nonce, start.offset))
       return false;
   }
