@@ -15,7 +15,7 @@ class WaiterTest : public testing::Test {
   // Waits for an hour; who would sleep through it is interrupted and comes back with an error.
   bool comes_back(const std::function<void(const shm::Sleeper&)>& listen,
                   const std::function<Result<Waiter::Look>()>& look) {
-    auto done = std::async(std::launch::async, [&] { return waiter_.wait(1h, listen, look); });
+    auto done = std::async(std::launch::async, [&] { return waiter_.wait(1h, listen, look, [] { return true; }); });
     if (done.wait_for(10s) != std::future_status::ready) waiter_.interrupt();
     const auto result = done.get();
     return result && *result;
