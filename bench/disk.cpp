@@ -72,7 +72,7 @@ tl::expected<std::int64_t, std::string> store_beside_daemon(const Scratch& scrat
 tl::expected<std::int64_t, std::string> read_all(Reader& reader, std::size_t payload, std::uint64_t events,
                                                  std::size_t senders = 1) {
   measure::Sequence sequence(senders);
-  const auto handler = [&](const EventView& event) { sequence.accept(event.payload(), payload); };
+  auto handler = [&](const EventView& event) { sequence.accept(event.payload(), payload); };
   const std::int64_t begin = now_ns();
   while (sequence.received() < events && sequence.complaint().empty() && !interrupted()) {
     auto got = reader.poll(handler);
@@ -81,7 +81,7 @@ tl::expected<std::int64_t, std::string> read_all(Reader& reader, std::size_t pay
   }
   const std::int64_t took = now_ns() - begin;
   if (!sequence.complaint().empty()) return tl::unexpected(sequence.complaint());
-  if (reader.missed() + reader.damaged() != 0) return tl::unexpected("events were missed or damaged");
+  if (reader.missed() + reader.damaged() != 0) return tl::unexpected(std::string("events were missed or damaged"));
   return took;
 }
 

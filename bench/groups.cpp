@@ -73,7 +73,7 @@ std::string retry_all(const std::string& directory, std::uint64_t events, Tally&
   std::vector<std::uint8_t> attempts(events, 0);  // seen of each event
   std::uint64_t acked = 0, marks = 0;
   bool good = true;
-  const auto handler = [&](const EventView& event, unsigned attempt) -> Settle {
+  auto handler = [&](const EventView& event, unsigned attempt) -> Settle {
     measure::Sent sent;
     good = good && measure::intact(event.payload(), sent) && sent.number == event.offset() &&
            sent.number < attempts.size() && ++attempts[sent.number] == attempt && attempt <= 2;
@@ -104,11 +104,11 @@ std::string bury_all(const std::string& directory, std::uint64_t events, Tally& 
   if (!letters) return letters.error().message();
   std::uint64_t rejected = 0, moved = 0, marks = 0;
   bool good = true;
-  const auto reject = [&](const EventView&) {
+  auto reject = [&](const EventView&) {
     ++rejected;
     return Settle::reject("bench", "nobody wants it");
   };
-  const auto letter = [&](const EventView& event) {
+  auto letter = [&](const EventView& event) {
     measure::Sent sent;
     const auto history = DeadLetter::of(event);
     good = good && history && history->group == "g" && measure::intact(event.payload(), sent) &&

@@ -86,7 +86,7 @@ void taking(benchmark::State& state, Producer& producer, const Take& take) {
   std::vector<std::byte> payload(static_cast<std::size_t>(state.range(0)));
   std::uint64_t sent = 0;
   measure::Sequence sequence(1);
-  const auto handler = [&](Bytes bytes) { sequence.accept(bytes, payload.size()); };
+  auto handler = [&](Bytes bytes) { sequence.accept(bytes, payload.size()); };
   for (auto _ : state) {
     state.PauseTiming();
     for (std::size_t i = 0; i < kChunk; ++i) {

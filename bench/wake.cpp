@@ -67,7 +67,7 @@ std::string sleep_again_and_again(const Plan& plan, Room& room, Board& board) {
       while (room.word.load() == seen && !board.stopped()) futex(room.word, FUTEX_WAIT, seen);
       room.bare.add(static_cast<std::uint64_t>(now_ns() - room.sent_ns.load()));
     } else {
-      const auto handler = [&](Bytes payload) {
+      auto handler = [&](Bytes payload) {
         room.event.add(static_cast<std::uint64_t>(now_ns() - room.sent_ns.load()));
         good = events.accept(payload, 64);
       };
