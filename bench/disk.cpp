@@ -112,10 +112,18 @@ Outcome persist(std::size_t payload, const Settings& settings) {
               {"events_per_second", rate * 1e6 / static_cast<double>(payload)}};
 }
 
+// What a power cut or a reboot leaves: the shared memory is gone.
+void forget_live(const std::string& bus) {
+  const std::string link = bus + "/live";
+  std::filesystem::remove_all(std::filesystem::read_symlink(link));
+  std::filesystem::remove(link);
+}
+
 Outcome catch_up(std::size_t payload, const Settings& settings) {
   const Scratch scratch(settings.directory);
   const std::uint64_t bytes = amount(settings);
   if (const auto took = store_beside_daemon(scratch, payload, bytes); !took) return tl::unexpected(took.error());
+  forget_live(scratch.bus());  // what is read comes from the disk, not from the ring
   const auto plain = plain_read(topic_directory(scratch), ".seg");
   if (!plain) return tl::unexpected(plain.error());
   forget_cached(topic_directory(scratch), ".seg");
@@ -205,13 +213,6 @@ Outcome await_durable(unsigned publishers, const Settings& settings) {
               {"fdatasync", plain->json()},
               {"ratio", static_cast<double>(waited->waits.percentile(50)) / static_cast<double>(plain->percentile(50))},
               {"events_per_second", waited->events_per_second()}};
-}
-
-// What a power cut or a reboot leaves: the shared memory is gone.
-void forget_live(const std::string& bus) {
-  const std::string link = bus + "/live";
-  std::filesystem::remove_all(std::filesystem::read_symlink(link));
-  std::filesystem::remove(link);
 }
 
 Outcome recover(bool clean, const Settings& settings) {

@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <stdexcept>
 
 #include "bench/support/catalogue.hpp"
 #include "log/attributes.hpp"
@@ -28,12 +29,11 @@ void give_up(benchmark::State& state, const std::string& why) {
 // One bus for all: each benchmark has a topic of its own.
 struct Place {
   Scratch scratch{std::filesystem::temp_directory_path()};
-  std::optional<Bus> bus;
+  Bus bus = Bus::open(scratch.bus()).value();
   int topics = 0;
   std::string topic(const TopicOptions& options) {
     const std::string name = "t" + std::to_string(topics++);
-    if (!bus) bus.emplace(Bus::open(scratch.bus()).value());
-    bus->create_topic(name, options).value();
+    if (auto made = bus.create_topic(name, options); !made) throw std::runtime_error(made.error().message());
     return name;
   }
 };
@@ -42,13 +42,13 @@ std::optional<Place> place;
 TopicOptions memory_topic() { return {.durability = Durability::memory, .full = Full::drop_oldest}; }
 
 template <class Publish>
-void publishing(benchmark::State& state, const TopicOptions& options, const Publish& publish) {
-  auto producer = place->bus->producer(place->topic(options)).value();
+void publishing(benchmark::State& state, const TopicOptions& options, const Publish& send) {
+  auto producer = place->bus.producer(place->topic(options)).value();
   std::vector<std::byte> payload(static_cast<std::size_t>(state.range(0)));
   measure::fill(payload, {0, 0});
   std::uint64_t sent = 0;
   for (auto _ : state) {
-    const Result<Offset> offset = publish(producer, payload);
+    const Result<Offset> offset = send(producer, payload);
     if (!offset) return give_up(state, offset.error().message());
     if (*offset != sent++) return give_up(state, "offsets are not dense");
   }
@@ -106,8 +106,8 @@ void taking(benchmark::State& state, Producer& producer, const Take& take) {
 
 void poll(benchmark::State& state) {
   const std::string topic = place->topic({.durability = Durability::memory});
-  auto producer = place->bus->producer(topic).value();
-  auto reader = place->bus->reader(topic, StartAt::beginning()).value();
+  auto producer = place->bus.producer(topic).value();
+  auto reader = place->bus.reader(topic, StartAt::beginning()).value();
   taking(state, producer, [&reader](const auto& handler) {
     return reader.poll([&handler](const EventView& event) { handler(event.payload()); }, kChunk);
   });
@@ -115,8 +115,8 @@ void poll(benchmark::State& state) {
 
 void take_and_ack(benchmark::State& state) {
   const std::string topic = place->topic({.durability = Durability::memory});
-  auto producer = place->bus->producer(topic).value();
-  auto member = place->bus->consumer("g-" + topic, {topic}).value();
+  auto producer = place->bus.producer(topic).value();
+  auto member = place->bus.consumer("g-" + topic, {topic}).value();
   taking(state, producer, [&member](const auto& handler) {
     return member.poll(
         [&handler](const EventView& event) {
@@ -129,8 +129,8 @@ void take_and_ack(benchmark::State& state) {
 
 void next_and_ack(benchmark::State& state) {
   const std::string topic = place->topic({.durability = Durability::memory});
-  auto producer = place->bus->producer(topic).value();
-  auto member = place->bus->consumer("g-" + topic, {topic}).value();
+  auto producer = place->bus.producer(topic).value();
+  auto member = place->bus.consumer("g-" + topic, {topic}).value();
   taking(state, producer, [&member](const auto& handler) -> Result<std::size_t> {
     auto delivery = member.next(std::chrono::nanoseconds(0));
     if (!delivery) return tl::unexpected(delivery.error());

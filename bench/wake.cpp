@@ -114,7 +114,7 @@ Outcome run(Via via, Durability durability, const Settings& settings) {
     if (auto made = bus->create_topic("bell", {.durability = durability}); !made)
       return tl::unexpected(made.error().message());
   }
-  const Plan plan{scratch.bus(), via, settings.of(20'000, 50)};
+  const Plan plan{scratch.bus(), via, settings.of(20'000ull, 50)};
   const std::vector<int> there = measure::cores();
   const bool pinned = there.size() > 1;
   const measure::Shared<Room> room;

@@ -23,6 +23,7 @@ iox::capro::ServiceDescription service_of(const std::string& name) {
 // Once a process, before anything else of it.
 void start_runtime() {
   static const bool started = [] {
+    iox::log::LogManager::GetLogManager().SetDefaultLogLevel(iox::log::LogLevel::kWarn);
     const std::string name = "compare-" + std::to_string(::getpid());
     iox::runtime::PoshRuntime::initRuntime(iox::RuntimeName_t(iox::cxx::TruncateToCapacity, name));
     return true;

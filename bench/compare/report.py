@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""usage: report.py FOLDER: makes FOLDER/table.md and plots of FOLDER/results.jsonl (what run writes).
+"""usage: report.py FOLDER: makes FOLDER/table.md and plots of what run wrote there.
 
 Each number is the median of a peer's rounds; what was not run says why. A latency is told as a multiple of the bare
 cache line of its own run too, because that is what carries over to other machines.
@@ -11,10 +11,10 @@ import statistics
 import sys
 
 
-def load(folder):
+def load(path):
     """Rounds by (peer, how, payload), in the order in which they first came."""
     groups = {}
-    for text in (folder / "results.jsonl").read_text().splitlines():
+    for text in path.read_text().splitlines() if path.exists() else []:
         row = json.loads(text)
         if "error" in row:
             row["not_run"] = row["error"]
@@ -56,6 +56,25 @@ def table(groups):
     return "\n".join(lines) + "\n"
 
 
+def broker_table(groups):
+    lines = [
+        "| durable, one group | payload | one by one p50 ns | p99 ns | pipelined/s | read and acked/s |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for (peer, how, payload), rows in sorted(groups.items(), key=lambda item: item[0][2]):
+        name = f"{peer} ({how})" if how else peer
+        ran = [row for row in rows if "not_run" not in row]
+        if not ran:
+            lines.append(f"| {name} | {payload} | not run: {rows[0]['not_run']} | | | |")
+            continue
+        lines.append(
+            f"| {name} | {payload} | {median(ran, 'publish_one', 'p50_ns'):,.0f} "
+            f"| {median(ran, 'publish_one', 'p99_ns'):,.0f} | {median(ran, 'publish_many_per_second'):,.0f} "
+            f"| {median(ran, 'consume_per_second'):,.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def plots(groups, folder):
     try:
         import matplotlib
@@ -90,8 +109,9 @@ def plots(groups, folder):
 
 def main():
     folder = pathlib.Path(sys.argv[1])
-    groups = load(folder)
-    (folder / "table.md").write_text(table(groups))
+    groups = load(folder / "results.jsonl")
+    brokers = load(folder / "brokers.jsonl")
+    (folder / "table.md").write_text(table(groups) + "\n" + broker_table(brokers))
     plots(groups, folder)
 
 

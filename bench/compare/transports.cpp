@@ -159,8 +159,8 @@ Outcome run(const Peer& peer, std::size_t payload, const Settings& settings) {
   const Match match{peer,
                     "penstock-compare-" + std::to_string(::getpid()),
                     payload,
-                    settings.of(20'000, 50),
-                    settings.of(50'000, 200),
+                    settings.of(20'000ull, 50),
+                    settings.of(50'000ull, 200),
                     settings.of(1'000'000'000, 2'000'000)};
   const measure::Shared<Table> trips, flows;
   std::string complaint = play(match, *trips, serve_balls, echo);
