@@ -118,7 +118,6 @@ std::string drain(const Match& match, Table& table, Board& board) {
   const auto in = match.peer.receiver(match.name + "-flow", match.payload);
   if (!board.meet(2)) return {};
   measure::Sequence sequence(1);
-  const std::atomic<bool> never{false};
   while (!table.over.load() || sequence.received() < table.sent.load()) {
     const auto event = in->receive();
     if (board.stopped()) return {};
