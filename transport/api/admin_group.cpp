@@ -48,6 +48,7 @@ Result<api::Feed::Next> letter_at(api::Feed& feed, Offset letter) {
 
 Result<void> Bus::set_group(std::string_view name, const std::vector<std::string>& patterns,
                             const ConsumerOptions& options) {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto group = api::Group::open(state_, name);
   if (!group) return tl::unexpected(group.error());
   auto lock = api::BusLock::take(state_->directory);
@@ -60,6 +61,7 @@ Result<void> Bus::set_group(std::string_view name, const std::vector<std::string
 }
 
 Result<void> Bus::pause_group(std::string_view name, bool paused) {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto group = api::Group::open(state_, name);
   if (!group) return tl::unexpected(group.error());
   auto lock = api::BusLock::take(state_->directory);
@@ -70,6 +72,7 @@ Result<void> Bus::pause_group(std::string_view name, bool paused) {
 }
 
 Result<void> Bus::seek_group(std::string_view name, StartAt to) {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto group = api::Group::open(state_, name);
   if (!group) return tl::unexpected(group.error());
   for (const std::string& topic_name : api::topic_names(*state_)) {
@@ -93,6 +96,7 @@ Result<void> Bus::seek_group(std::string_view name, StartAt to) {
 }
 
 Result<void> Bus::delete_group(std::string_view name) {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto group = api::Group::open(state_, name);
   // One whose books cannot be read can still be removed.
   if (!group && group.error().code() != Errc::corrupt) return tl::unexpected(group.error());
@@ -114,6 +118,7 @@ Result<void> Bus::delete_group(std::string_view name) {
 
 Result<void> Bus::dead_letters(std::string_view name,
                                const std::function<bool(const EventView&, const DeadLetter&)>& visit) const {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto group = api::Group::open(state_, name);
   if (!group) return tl::unexpected(group.error());
   if (!api::topic_exists(*state_, (*group)->dlq())) return {};  // none of its events ever failed for good
@@ -141,6 +146,7 @@ Result<void> Bus::dead_letters(std::string_view name,
 }
 
 Result<void> Bus::redrive(std::string_view name, Offset offset) {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto letters = letters_of(state_, name);
   if (!letters) return tl::unexpected(letters.error());
   api::Feed feed(letters->topic, false);
@@ -159,6 +165,7 @@ Result<void> Bus::redrive(std::string_view name, Offset offset) {
 }
 
 Result<void> Bus::purge(std::string_view name, Offset offset) {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto letters = letters_of(state_, name);
   if (!letters) return tl::unexpected(letters.error());
   auto lock = api::BusLock::take(state_->directory);

@@ -491,6 +491,7 @@ Result<void> become_only_producer(api::Topic& topic, const shm::Handle& handle) 
 }  // namespace
 
 Result<Producer> Bus::producer(std::string_view topic, const ProducerOptions& options) {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto opened = api::Topic::open(state_, topic, true);
   if (!opened && opened.error().code() == Errc::not_found && options.create) {
     if (auto made = api::create_topic(state_, topic, state_->settings.topic);

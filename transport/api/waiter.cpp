@@ -10,9 +10,6 @@ namespace {
 constexpr std::int64_t kSpin = 20'000;  // before sleeping: less than what a wake-up costs
 constexpr unsigned kPeeks = 64;         // between two looks, each of which reads the clock and the producers' line
 
-// How late a wake-up may come that was lost because its waker died with the mask in hand.
-constexpr std::int64_t kLongestSleep = 50'000'000;
-
 }  // namespace
 
 Result<bool> Waiter::wait(std::chrono::nanoseconds timeout, const std::function<void(const shm::Sleeper&)>& listen,
