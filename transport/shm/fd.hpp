@@ -31,6 +31,9 @@ Error from_errno(int error);  // the errno as an Error that says what to do
 Result<Fd> open_file(const std::string& path, bool writable);
 // Exclusive: Errc::already_exists when the path is there. Allocated in full.
 Result<Fd> create_file(const std::string& path, std::uint32_t mode, std::uint64_t bytes);
+// The same without a name, gone when its last descriptor is closed, unless it is given one.
+Result<Fd> create_unnamed_file(const std::string& directory, std::uint32_t mode, std::uint64_t bytes);
+Result<void> give_name(const Fd& fd, const std::string& path);  // Errc::already_exists when somebody else has it
 Result<void> make_directory(const std::string& path, std::uint32_t mode);  // there already: fine
 Result<std::uint64_t> size_of(const Fd& fd);
 // Makes the range of a file touchable; Errc::no_space when the file system is full. Idempotent.

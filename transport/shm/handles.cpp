@@ -1,10 +1,7 @@
 #include "shm/handles.hpp"
 
-#include <fcntl.h>
-#include <stdio.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -139,25 +136,16 @@ Result<Handle> Handles::take_existing(std::uint32_t slot, const Reusable& reusab
 }
 
 Result<Handle> Handles::make_new(std::uint32_t slot) {
-  static std::atomic<std::uint64_t> counter{0};
-  const std::string temporary =
-      directory_ + "/.new-" + std::to_string(::getpid()) + "-" + std::to_string(counter.fetch_add(1));
-  ::unlink(temporary.c_str());
-  auto fd = create_file(temporary, mode_, layout::kPage);
+  // Without a name until it is whole: a kill leaves nothing behind.
+  auto fd = create_unnamed_file(directory_, mode_, layout::kPage);
   if (!fd) return tl::unexpected(fd.error());
   auto mapping = Mapping::of(*fd, true, sizeof(HandlePage));
-  if (!mapping || !try_lock(*fd)) {
-    ::unlink(temporary.c_str());
-    return tl::unexpected(mapping ? Error(Errc::system, std::uint32_t(errno)) : mapping.error());
-  }
+  if (!mapping) return tl::unexpected(mapping.error());
+  if (!try_lock(*fd)) return tl::unexpected(Error(Errc::system, std::uint32_t(errno)));
   auto* page = mapping->as<HandlePage>();
   page->preamble = preamble(layout::kMagicHandle, sizeof(HandlePage), identity_);
   // Locked before it has its name: nobody ever sees this slot free while we live.
-  if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path(slot).c_str(), RENAME_NOREPLACE) != 0) {
-    const int error = errno;
-    ::unlink(temporary.c_str());
-    return tl::unexpected(from_errno(error));
-  }
+  if (auto named = give_name(*fd, path(slot)); !named) return tl::unexpected(named.error());
   std::uint64_t seen = live_->handle_slots.load(std::memory_order_relaxed);
   while (seen < slot + 1 && !live_->handle_slots.compare_exchange_weak(seen, slot + 1)) {
   }
