@@ -92,6 +92,8 @@ Result<Live> Live::create(const std::string& path, std::uint64_t bus_id, const s
 
 void Live::remove(const std::string& path) {
   std::error_code ignored;
+  // What opening it asks for goes first: nobody takes half a live side for a whole one.
+  std::filesystem::remove(path + "/bus", ignored);
   std::filesystem::remove_all(path, ignored);
 }
 
