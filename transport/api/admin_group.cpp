@@ -1,8 +1,6 @@
 // Changing groups, and their dead letters.
 #include <penstock/bus.hpp>
 
-#include <filesystem>
-
 #include "api/feed.hpp"
 #include "api/group.hpp"
 
@@ -104,16 +102,7 @@ Result<void> Bus::delete_group(std::string_view name) {
   if (!lock) return tl::unexpected(lock.error());
   if (group)
     if (auto marked = (*group)->mark_deleted(); !marked) return marked;
-  // The name goes in one step; what a kill leaves behind begins with a dot and is nobody's. The DLQ stays: it is a
-  // topic.
-  const std::string from = state_->group_directory(name);
-  const std::string to = state_->directory + "/groups/.deleted-" + std::to_string(api::random64());
-  std::error_code error;
-  std::filesystem::rename(from, to, error);
-  if (error) return refuse(Errc::permission, from, std::uint32_t(error.value()));
-  std::filesystem::remove_all(state_->live.group_path(std::string(name)), error);
-  std::filesystem::remove_all(to, error);
-  return {};
+  return api::Group::take_away(*state_, name);
 }
 
 Result<void> Bus::dead_letters(std::string_view name,

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 
 #include "api/feed.hpp"
 #include "group/pattern.hpp"
 #include "io/file.hpp"
 
 namespace penstock::api {
+namespace fs = std::filesystem;
 
 storage::Blob group_meta_blob(const State& state, std::string_view group) {
   return {state.group_directory(group) + "/group.meta",
@@ -65,6 +67,16 @@ Result<void> write_meta(const State& state, const layout::GroupFile& file) {
   auto written = group_meta_blob(state, file.name.text).write_both(std::as_bytes(std::span(&file, 1)), true);
   if (!written) return tl::unexpected(api::name(written.error(), state.group_directory(file.name.text)));
   return io::sync_directory(state.directory + "/groups");
+}
+
+Result<void> read_meta(const State& state, std::string_view group, layout::GroupFile& file) {
+  auto bytes = group_meta_blob(state, group).read();
+  if (!bytes) return tl::unexpected(api::name(bytes.error(), "group " + std::string(group)));
+  if (bytes->size() != sizeof file) return refuse(Errc::corrupt, state.group_directory(group) + "/group.meta");
+  std::memcpy(static_cast<void*>(&file), bytes->data(), sizeof file);
+  file.name.text[sizeof file.name.text - 1] = 0;
+  if (file.name.text != group) return refuse(Errc::corrupt, state.group_directory(group) + "/group.meta");
+  return {};
 }
 
 Result<void> make_live(const State& state, const layout::GroupFile& file) {
@@ -183,21 +195,56 @@ Result<std::shared_ptr<Group>> Group::map(const StatePtr& state, std::string_vie
   group->mapping_ = std::move(*mapping);
   if (auto good = shm::check(group->file()->preamble, layout::kMagicGroup, state->live.identity()); !good)
     return tl::unexpected(api::name(good.error(), path));
-  group->refresh();
+  if (group->deleted()) return refuse(Errc::deleted, "group " + group->name_);
+  if (!group->refresh())
+    if (auto known = group->recall(); !known) return tl::unexpected(known.error());
   return group;
+}
+
+// Somebody is changing the live file, or died doing so. The books were written before; the dead one's change is
+// completed from them.
+Result<void> Group::recall() {
+  auto lock = BusLock::take(state_->directory, 0);
+  layout::GroupFile books;
+  if (auto read = read_meta(*state_, name_, books); !read) return read;
+  options_ = books.options;
+  patterns_ = patterns_of(books);
+  const std::uint64_t version = file()->version.load(std::memory_order_acquire);
+  if (!lock || version % 2 == 0) return {};  // its writer lives: refresh() sees the end of it
+  write_file(*file(), options_, patterns_);
+  file()->version.store(version + 1, std::memory_order_seq_cst);
+  version_ = version + 1;
+  state_->announce_groups();
+  return {};
+}
+
+Result<void> Group::take_away(const State& state, std::string_view name) {
+  std::error_code ignored, error;
+  const std::string from = state.group_directory(name);
+  const std::string to = state.directory + "/groups/.deleted-" + std::string(name);
+  fs::remove_all(to, ignored);
+  // The name goes in one step. The DLQ stays: it is a topic.
+  fs::rename(from, to, error);
+  if (error && error != std::errc::no_such_file_or_directory)
+    return refuse(Errc::permission, from, std::uint32_t(error.value()));
+  fs::remove_all(to, ignored);
+  const std::string live = state.live.group_path(std::string(name));
+  for (const auto& entry : fs::directory_iterator(live, ignored))
+    if (entry.path().filename() != "@group") fs::remove(entry.path(), ignored);
+  fs::remove_all(live, ignored);
+  state.announce_groups();
+  return {};
 }
 
 Result<std::shared_ptr<Group>> Group::open_locked(const StatePtr& state, std::string_view name) {
   auto group = map(state, name);
+  if (!group && group.error().code() == Errc::deleted) {
+    if (auto done = take_away(*state, name); !done) return tl::unexpected(done.error());
+    return refuse(Errc::not_found, "group " + std::string(name));
+  }
   if (group || group.error().code() != Errc::not_found) return group;
-  auto bytes = group_meta_blob(*state, name).read();
-  if (!bytes) return tl::unexpected(api::name(bytes.error(), "group " + std::string(name)));
-  if (bytes->size() != sizeof(layout::GroupFile))
-    return refuse(Errc::corrupt, state->group_directory(name) + "/group.meta");
   layout::GroupFile file;
-  std::memcpy(static_cast<void*>(&file), bytes->data(), sizeof file);
-  file.name.text[sizeof file.name.text - 1] = 0;
-  if (file.name.text != name) return refuse(Errc::corrupt, state->group_directory(name) + "/group.meta");
+  if (auto read = read_meta(*state, name, file); !read) return tl::unexpected(read.error());
   if (auto made = make_live(*state, file); !made) return tl::unexpected(made.error());
   return map(state, name);
 }
@@ -208,6 +255,11 @@ Result<std::shared_ptr<Group>> Group::open(const StatePtr& state, std::string_vi
     return refuse(Errc::invalid_name,
                   "group " + std::string(name) + ": names that end in .dlq are dead-letter queues.");
   auto group = map(state, name);
+  if (!group && group.error().code() == Errc::deleted) {
+    // Whoever deletes it holds the lock. If nobody does, who did is dead.
+    if (auto lock = BusLock::take(state->directory, 0)) return open_locked(state, name);
+    return refuse(Errc::not_found, "group " + std::string(name));
+  }
   if (group || group.error().code() != Errc::not_found) return group;
   auto there = group_meta_blob(*state, name).read();
   if (!there) return tl::unexpected(api::name(there.error(), "group " + std::string(name)));

@@ -29,11 +29,16 @@ class Group {
   bool refresh();
   // Under the bus lock: to disk first.
   Result<void> change(const layout::GroupOptions& options, const std::vector<std::string>& patterns);
+  // Under the bus lock: handles that have it open see that it is deleted, and it opens for nobody from here on.
   Result<void> mark_deleted();
+  // Under the bus lock. Takes away what a group has, its mark last: killed anywhere, whoever comes to the name next
+  // does the rest.
+  static Result<void> take_away(const State& state, std::string_view name);
 
  private:
   layout::GroupFile* file() const { return mapping_.as<layout::GroupFile>(); }
   static Result<std::shared_ptr<Group>> map(const StatePtr& state, std::string_view name);
+  Result<void> recall();
   static Result<std::shared_ptr<Group>> open_locked(const StatePtr& state, std::string_view name);
 
   StatePtr state_;
