@@ -272,6 +272,14 @@ Result<void> remove_bus(const std::string& directory) {
   // What an unloading or a creation that was killed left behind stands under this name and no other.
   auto settings = load_settings(directory + "/bus.toml");
   if (settings) shm::Live::remove(live_name(*settings, directory, (*state)->bus_id));
+  // Names go in one step, so that nobody who uses what a kill left takes half a topic or group for a whole one.
+  for (const char* part : {"/topics/", "/groups/"})
+    for (const std::string& entry : list_names(directory + part)) {
+      std::error_code ignored;
+      const std::string aside = directory + part + ".deleted-" + entry;
+      fs::remove_all(aside, ignored);
+      fs::rename(directory + part + entry, aside, ignored);
+    }
   // The id goes last: a removal that was cut short is still a bus, and can be removed again.
   for (const char* part :
        {"/topics", "/groups", "/live", "/live.new", "/bus.toml", "/daemon.lock", "/bus.lock", kIdFile}) {
