@@ -1,5 +1,7 @@
 // Producers that are killed at every point of what they do, and stopped at every instruction of it, on real buses
 // through the public headers.
+#include <sys/wait.h>
+
 #include "api/topic.hpp"
 #include "stage.hpp"
 
@@ -20,6 +22,7 @@ struct Plan {
   std::size_t filled;  // bytes of events that are there before, so that the ring's end comes in the middle
   std::vector<std::size_t> sizes;
   std::function<void(const Acting&)> act;
+  bool single = false;  // its topic has one producer
 };
 
 void publish_each(const Acting& my) {
@@ -73,6 +76,11 @@ const std::vector<Plan>& plans() {
       {"DurableBatch", disk, Full::block, 500, kBatch, publish_batch},
       {"MemoryClaims", memory, Full::block, 0, {200}, claim_and_commit},
       {"DurableClaimsOverTheEnd", disk, Full::block, kRing - 400, {200}, claim_and_commit},
+      {"SingleMemory", memory, Full::block, 0, kThree, publish_each, true},
+      {"SingleMemoryOverTheEnd", memory, Full::drop_oldest, kRing - 700, kThree, publish_each, true},
+      {"SingleDurableOverTheEnd", disk, Full::block, kRing - 700, kThree, publish_each, true},
+      {"SingleDurableBatchOverTheEnd", disk, Full::block, kRing - 600, kBatch, publish_batch, true},
+      {"SingleMemoryClaims", memory, Full::block, 0, {200}, claim_and_commit, true},
   };
   return all;
 }
@@ -87,8 +95,11 @@ class ProducerSweep : public ::testing::TestWithParam<std::size_t> {
   // A topic with what is there before; persisted, where it can be.
   void prepare(const Stage& stage) {
     Bus bus = stage.open();
-    ASSERT_TRUE(bus.create_topic(
-        "t", {.durability = plan().durability, .ring_bytes = kRing, .full = plan().full, .max_payload = kRing / 4}));
+    ASSERT_TRUE(bus.create_topic("t", {.durability = plan().durability,
+                                       .ring_bytes = kRing,
+                                       .full = plan().full,
+                                       .single_producer = plan().single,
+                                       .max_payload = kRing / 4}));
     Producer producer = bus.producer("t").value();
     before_ = 0;
     for (std::size_t bytes = 0; bytes < plan().filled; ++before_) {
@@ -226,9 +237,8 @@ TEST_P(ProducerSweep, KilledAnywhereItLeavesWholeEventsAndHoldsNobodyUp) {
     points = count_points(Points::changes, opens(stage), acts());
   }
   if (points == 0) GTEST_SKIP() << "this build can't be stepped";
-  const Swept swept = sweep(points, 60, run);
+  sweep("killed", points, 30, run);
   if (!HasFailure()) run(points + 1);  // the end itself
-  std::printf("killed at %lu of %lu points\n", swept.visited, swept.points);
 }
 
 TEST_P(ProducerSweep, StoppedAtAnyInstructionItIsNotOverwrittenAndGoesOn) {
@@ -242,12 +252,13 @@ TEST_P(ProducerSweep, StoppedAtAnyInstructionItIsNotOverwrittenAndGoesOn) {
     Victim victim(Points::instructions, at, SIGSTOP, opens(stage), acts());
     if (!victim.reached()) return false;
     Bus bus = stage.open();
-    Producer other = bus.producer("t", {.create = false, .block = 0ns}).value();
+    auto other = bus.producer("t", {.create = false, .block = 0ns});
+    EXPECT_EQ(other.has_value(), !plan().single) << "a stopped only producer keeps its topic";
     Reader reader = bus.reader("t", StartAt::beginning()).value();
     const Offset begin = reader.places().front().second;
     std::vector<Seen> seen;
     poll(reader, seen);
-    others_work(bus, other, reader, seen);
+    if (other) others_work(bus, *other, reader, seen);
     victim.resume([&] { poll(reader, seen); });
     EXPECT_TRUE(journal_->finished);
     EXPECT_EQ(journal_->done, plan().sizes.size());
@@ -271,8 +282,49 @@ TEST_P(ProducerSweep, StoppedAtAnyInstructionItIsNotOverwrittenAndGoesOn) {
     points = count_points(Points::instructions, opens(stage), acts());
   }
   if (points == 0) GTEST_SKIP() << "this build can't be stepped";
-  const Swept swept = sweep(points, 50, run);
-  std::printf("stopped at %lu of %lu instructions\n", swept.visited, swept.points);
+  sweep("stopped", points, 25, run);
+}
+
+// A reader sleeps on the topic without a time-out. If the victim's event is there, it must have been woken.
+TEST(SleeperSweep, KilledAnywhereWhoSleepsIsWokenForWhatIsThere) {
+  SharedJournal journal;
+  const std::string text = text_of('v', 0, 100);
+  std::optional<Producer> producer;
+  std::uint64_t points = 0;
+  const auto opens = [&](const Stage& stage) { return [&] { producer.emplace(stage.open().producer("t").value()); }; };
+  const auto publishes = [&] { static_cast<void>(producer->publish(bytes_of(text))); };
+  const auto run = [&](std::uint64_t at) {
+    SCOPED_TRACE("point " + std::to_string(at));
+    Stage stage;
+    journal.clear();
+    Bus bus = stage.open();
+    EXPECT_TRUE(bus.create_topic("t", {.durability = Durability::memory, .ring_bytes = kRing}));
+    const pid_t sleeper = ::fork();
+    if (sleeper == 0) {
+      auto reader = stage.open().reader("t", StartAt::beginning());
+      while (reader && reader->next(60s).value_or(std::nullopt)) journal->done = journal->done + 1;
+      ::_exit(0);
+    }
+    const auto topic = api::Topic::look(bus.state(), "t");
+    const auto until = [](const auto& so) {
+      for (const auto deadline = std::chrono::steady_clock::now() + 10s; std::chrono::steady_clock::now() < deadline;) {
+        if (so()) return true;
+        ::usleep(200);
+      }
+      return false;
+    };
+    EXPECT_TRUE(until([&] { return (*topic)->mask().load() != 0; }));
+    const Victim victim(Points::changes, at, SIGKILL, opens(stage), publishes);
+    const std::size_t there = read_all(bus, "t").size();
+    EXPECT_TRUE(until([&] { return journal->done == there; })) << there << " events, " << journal->done << " read";
+    ::kill(sleeper, SIGKILL);
+    ::waitpid(sleeper, nullptr, 0);
+    points = victim.points();
+    return victim.reached() && !HasFailure();
+  };
+  run(0);
+  if (points == 0) GTEST_SKIP() << "this build can't be stepped";
+  sweep("killed", points, points, run);
 }
 
 INSTANTIATE_TEST_SUITE_P(At, ProducerSweep, ::testing::Range(std::size_t{0}, plans().size()),

@@ -42,7 +42,7 @@ void kill_everywhere(const Case& it, std::uint64_t few) {
         Points::changes, [&] { it.open(stage); }, [&] { it.act(stage); });
   }
   if (points == 0) GTEST_SKIP() << "this build can't be stepped";
-  const Swept swept = sweep(points, few, [&](std::uint64_t at) {
+  sweep("killed", points, few, [&](std::uint64_t at) {
     SCOPED_TRACE("point " + std::to_string(at));
     Stage stage;
     it.prepare(stage);
@@ -51,7 +51,6 @@ void kill_everywhere(const Case& it, std::uint64_t few) {
     it.judge(stage);
     return victim.reached() && !::testing::Test::HasFailure();
   });
-  std::printf("killed at %lu of %lu points\n", swept.visited, swept.points);
 }
 
 void is_true(bool so) {
@@ -105,7 +104,11 @@ TEST(ReaderSweep, KilledOnADurableTopicItHoldsNobodyUp) {
 
 // A producer at the limit, with a reader that has read half and a group that has settled a third, makes room and
 // publishes. Both must be given all the rest, untouched.
-TEST(RoomSweep, KilledWhileItMakesRoomNothingThatIsStillNeededIsGivenUp) {
+class RoomSweep : public ::testing::TestWithParam<bool> {};
+
+TEST_P(RoomSweep, KilledWhileItMakesRoomNothingThatIsStillNeededIsGivenUp) {
+  TopicOptions topic = options_of(Durability::memory, Full::block);
+  topic.single_producer = GetParam();
   std::optional<Bus> bus;
   std::optional<Reader> reader;
   std::vector<Seen> read, told;
@@ -120,7 +123,7 @@ TEST(RoomSweep, KilledWhileItMakesRoomNothingThatIsStillNeededIsGivenUp) {
              reader.reset();
              read.clear(), told.clear(), journal.clear();
              bus.emplace(stage.open());
-             ASSERT_TRUE(bus->create_topic("t", options_of(Durability::memory, Full::block)));
+             ASSERT_TRUE(bus->create_topic("t", topic));
              reader.emplace(bus->reader("t", StartAt::beginning()).value());
              Consumer member = bus->consumer("g", {"t"}).value();
              Producer producer = producer_of(*bus);
@@ -162,8 +165,11 @@ TEST(RoomSweep, KilledWhileItMakesRoomNothingThatIsStillNeededIsGivenUp) {
                consume_all(*bus, "t", "g");
              }
            }},
-      60);
+      30);
 }
+
+INSTANTIATE_TEST_SUITE_P(Of, RoomSweep, ::testing::Bool(),
+                         [](const auto& single) { return single.param ? "OneProducer" : "SeveralProducers"; });
 
 // Joins, takes seven and settles each in another way, leaves.
 TEST(MemberSweep, KilledAnywhereWhatItSettledStaysSettledAndTheRestIsGivenToOthers) {

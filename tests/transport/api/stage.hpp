@@ -101,8 +101,9 @@ inline bool parse(const EventView& event, Seen& out) {
   return text == text_of(out.who, number, size);
 }
 
-// Reads on to the end as it is now. At most `looks` polls: nobody is waited for.
-inline void read_on(Reader& reader, Offset end, std::vector<Seen>& out, int looks = 20) {
+// Reads on to the end as it is now. At most `looks` polls, which takes well under a millisecond: a poll looks at the
+// tail, and at who is dead, every 64th time.
+inline void read_on(Reader& reader, Offset end, std::vector<Seen>& out, int looks = 256) {
   for (int look = 0; look < looks; ++look) {
     const auto handled = reader.poll(
         [&](const EventView& event) {
@@ -135,7 +136,7 @@ inline std::vector<Seen> consume_all(Bus& bus, const std::string& topic, const s
   EXPECT_TRUE(member) << member.error().message();
   if (!member) return out;
   const Offset end = bus.describe_topic(topic).value().next_offset;
-  for (int look = 0; look < 20; ++look) {
+  for (int look = 0; look < 256; ++look) {
     for (;;) {
       auto delivery = member->next(0s);
       EXPECT_TRUE(delivery) << delivery.error().message();

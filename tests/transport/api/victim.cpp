@@ -284,6 +284,8 @@ void Victim::resume(const std::function<void()>& meanwhile) {
   judge(status);
 }
 
+std::uint64_t Victim::points() const { return *shared_count(); }
+
 Victim::~Victim() {
   if (pid_ == 0) return;
   ::kill(pid_, SIGKILL);
@@ -291,8 +293,7 @@ Victim::~Victim() {
 }
 
 std::uint64_t count_points(Points points, const std::function<void()>& prepare, const std::function<void()>& act) {
-  const Victim whole(points, 0, SIGKILL, prepare, act);
-  return *shared_count();
+  return Victim(points, 0, SIGKILL, prepare, act).points();
 }
 
 }  // namespace penstock::test
@@ -304,6 +305,7 @@ namespace penstock::test {
 Victim::Victim(Points, std::uint64_t, int signal, const std::function<void()>&, const std::function<void()>&)
     : signal_(signal) {}
 Victim::~Victim() = default;
+std::uint64_t Victim::points() const { return 0; }
 void Victim::resume(const std::function<void()>&) {}
 void Victim::judge(int) {}
 std::uint64_t count_points(Points, const std::function<void()>&, const std::function<void()>&) { return 0; }
@@ -314,15 +316,28 @@ std::uint64_t count_points(Points, const std::function<void()>&, const std::func
 
 namespace penstock::test {
 
-Swept sweep(std::uint64_t points, std::uint64_t few, const std::function<bool(std::uint64_t)>& visit) {
-  Swept out{0, points};
+namespace {
+
+class Total : public ::testing::Environment {
+ public:
+  Swept swept;
+  void TearDown() override { std::printf("all sweeps: %lu of %lu points\n", swept.visited, swept.points); }
+};
+auto* const g_total = static_cast<Total*>(::testing::AddGlobalTestEnvironment(new Total));
+
+}  // namespace
+
+void sweep(const char* what, std::uint64_t points, std::uint64_t few, const std::function<bool(std::uint64_t)>& visit) {
   const char* how = std::getenv("PENSTOCK_SWEEP");
   const char* seed = std::getenv("PENSTOCK_SEED");
-  const bool all = how != nullptr && std::strcmp(how, "full") == 0;
-  const std::uint64_t stride = all ? 1 : std::max<std::uint64_t>(1, points / std::max<std::uint64_t>(few, 1));
+  if (how != nullptr) few = std::strcmp(how, "full") == 0 ? points : std::strtoull(how, nullptr, 10);
+  const std::uint64_t stride = std::max<std::uint64_t>(1, points / std::max<std::uint64_t>(few, 1));
   const std::uint64_t start = seed != nullptr ? std::strtoull(seed, nullptr, 10) % stride : 0;
-  for (std::uint64_t at = start + 1; at <= points && visit(at); at += stride) ++out.visited;
-  return out;
+  std::uint64_t visited = 0;
+  for (std::uint64_t at = start + 1; at <= points && visit(at); at += stride) ++visited;
+  std::printf("%s at %lu of %lu points\n", what, visited, points);
+  g_total->swept.visited += visited;
+  g_total->swept.points += points;
 }
 
 }  // namespace penstock::test

@@ -23,8 +23,8 @@ enum class Points { changes, instructions };
 
 class Victim {
  public:
-  // Runs `prepare` undisturbed and `act` up to the point with this number, counted from 1, where `signal` (SIGKILL,
-  // SIGSTOP) is raised; one that is continued runs to its end undisturbed.
+  // Runs `prepare` undisturbed and `act` up to the point with this number, counted from 1 (0: to its end), where
+  // `signal` (SIGKILL, SIGSTOP) is raised; one that is continued runs to its end undisturbed.
   Victim(Points points, std::uint64_t at, int signal, const std::function<void()>& prepare,
          const std::function<void()>& act);
   ~Victim();  // killed if it still lives
@@ -34,6 +34,7 @@ class Victim {
   // It stands at its point, or is dead there. False: `act` ended before. A child that ends in any other way fails the
   // test.
   bool reached() const { return reached_; }
+  std::uint64_t points() const;  // that the latest victim came to
   // Continues a stopped one to its end, calling `meanwhile` now and then.
   void resume(const std::function<void()>& meanwhile);
 
@@ -44,12 +45,13 @@ class Victim {
   bool reached_ = false;
 };
 
-// For tests that sweep: all points with PENSTOCK_SWEEP=full, else about `few` of them, spread evenly from a start that
-// PENSTOCK_SEED chooses. Calls `visit` with the number of a point until that returns false: there are no more.
+// For tests that sweep: all points with PENSTOCK_SWEEP=full, else about `few` of them (or as many as that says), spread
+// evenly from a start that PENSTOCK_SEED chooses. Calls `visit` with the number of a point until that returns false:
+// there are no more, or the test failed. Tells what was done (killed, stopped) at how many.
 struct Swept {
   std::uint64_t visited = 0, points = 0;
 };
-Swept sweep(std::uint64_t points, std::uint64_t few, const std::function<bool(std::uint64_t)>& visit);
+void sweep(const char* what, std::uint64_t points, std::uint64_t few, const std::function<bool(std::uint64_t)>& visit);
 
 // How many points `act` has.
 std::uint64_t count_points(Points points, const std::function<void()>& prepare, const std::function<void()>& act);
