@@ -189,7 +189,7 @@ class OpenerSweep : public ::testing::TestWithParam<std::size_t> {
       if (points == 0) GTEST_SKIP() << "this build can't be stepped";
       clean = residue(stage);
     }
-    sweep("killed", points, 30, [&](std::uint64_t at) {
+    sweep("killed", points, 12, [&](std::uint64_t at) {
       SCOPED_TRACE("point " + std::to_string(at));
       Stage stage;
       plan().prepare(stage);

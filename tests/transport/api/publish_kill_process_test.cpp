@@ -237,7 +237,7 @@ TEST_P(ProducerSweep, KilledAnywhereItLeavesWholeEventsAndHoldsNobodyUp) {
     points = count_points(Points::changes, opens(stage), acts());
   }
   if (points == 0) GTEST_SKIP() << "this build can't be stepped";
-  sweep("killed", points, 30, run);
+  sweep("killed", points, 20, run);
   if (!HasFailure()) run(points + 1);  // the end itself
 }
 
@@ -282,7 +282,7 @@ TEST_P(ProducerSweep, StoppedAtAnyInstructionItIsNotOverwrittenAndGoesOn) {
     points = count_points(Points::instructions, opens(stage), acts());
   }
   if (points == 0) GTEST_SKIP() << "this build can't be stepped";
-  sweep("stopped", points, 25, run);
+  sweep("stopped", points, 10, run);
 }
 
 // A reader sleeps on the topic without a time-out. If the victim's event is there, it must have been woken.

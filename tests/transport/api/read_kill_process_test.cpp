@@ -89,7 +89,7 @@ void a_dead_reader_holds_nobody_up(const TopicOptions& topic, const ReaderOption
                          ASSERT_FALSE(seen.empty());
                          EXPECT_EQ(seen.back().number, count - 1);
                        }},
-                  40);
+                  15);
 }
 
 TEST(ReaderSweep, KilledWithAPinItHoldsNobodyUp) {
@@ -165,7 +165,7 @@ TEST_P(RoomSweep, KilledWhileItMakesRoomNothingThatIsStillNeededIsGivenUp) {
                consume_all(*bus, "t", "g");
              }
            }},
-      30);
+      20);
 }
 
 INSTANTIATE_TEST_SUITE_P(Of, RoomSweep, ::testing::Bool(),
@@ -237,7 +237,7 @@ TEST(MemberSweep, KilledAnywhereWhatItSettledStaysSettledAndTheRestIsGivenToOthe
                            }
                          }
                        }},
-                  60);
+                  25);
 }
 
 }  // namespace
