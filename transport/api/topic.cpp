@@ -317,20 +317,45 @@ Place Topic::durable_end() const {
   return {durable.low, durable.high};
 }
 
-// A position's offset stands in its record's tag; a record that is being overwritten gives nonsense, which the next
-// look at that place will not match.
+namespace {
+
+// The offset at a position whose header is not written. The claim's intent holds the tail as it was read there; so does
+// any that lost the race for it.
+std::optional<std::uint64_t> offset_intended_at(const Topic& topic, std::uint64_t position) {
+  const shm::Handles& handles = topic.state()->live.handles();
+  for (std::uint32_t slot = 0; slot < handles.slots(); ++slot) {
+    const auto copy = handles.copy(slot);
+    if (!copy || copy->topic_id != topic.header().topic_id) continue;
+    for (const auto& intent : copy->intents) {
+      const layout::TailFields tail = layout::tail_of(intent.tail);
+      if (layout::shape_lines(intent.shape) != 0 && tail.end == position) return tail.offset;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+// A position's offset stands in its record's tag, if that is of this lap: the dead leave lines unwritten, and what
+// stands there is a record of the lap before. A record that is being overwritten gives nonsense, which the next look at
+// that place will not match.
 Place Topic::oldest() const {
-  for (;;) {
+  for (int look = 0;; ++look) {
     const std::uint64_t reclaim = std::max(ring_.control->reclaim.load(std::memory_order_acquire), ring_.base_position);
     const Place tail = end();
     if (reclaim >= tail.position) return tail;
     if (reclaim == ring_.base_position) return {reclaim, ring_.base_offset};
-    const std::uint64_t tag = ring_.at(reclaim)->tag.load(std::memory_order_acquire);
-    const std::uint64_t offset = layout::offset_of_tag(ring_.nonce, tag);
-    if (offset <= tail.offset) return {reclaim, offset};
-    // A claim whose header is not written yet stands there, and nothing older is left: its owner is waited for at the
-    // tail as well as here.
-    if (ring_.control->reclaim.load(std::memory_order_acquire) == reclaim) return tail;
+    const layout::RecordHeader* head = ring_.at(reclaim);
+    const std::uint64_t offset = layout::offset_of_tag(ring_.nonce, head->tag.load(std::memory_order_acquire));
+    log::Look settled;
+    if (offset <= tail.offset && log::glance(ring_, reclaim, offset, settled)) return {reclaim, offset};
+    if (const auto intended = offset_intended_at(*this, reclaim)) return {reclaim, *intended};
+    // No intent is left: the header is written, and the claim is held open while its owner makes others.
+    if (offset <= tail.offset &&
+        layout::generation_of(head->word.load(std::memory_order_acquire)) == ring_.generation(reclaim))
+      return {reclaim, offset};
+    // Written or passed just now, or damaged.
+    if (look > 100) return tail;
   }
 }
 

@@ -285,6 +285,45 @@ TEST_P(ProducerSweep, StoppedAtAnyInstructionItIsNotOverwrittenAndGoesOn) {
   sweep("stopped", points, 10, run);
 }
 
+// In a later lap the lines that the dead left unwritten hold what looks like records. Events of an eighth of the ring:
+// the limit, which moves by that, comes to stand at each of them.
+TEST(LapSweep, KilledInALaterLapItHoldsUpNoProducerAndNoReader) {
+  const std::string text = text_of('v', 0, 7900);
+  std::optional<Producer> producer;
+  const auto prepare = [](const Stage& stage) {
+    Bus bus = stage.open();
+    ASSERT_TRUE(bus.create_topic("t", {.durability = Durability::memory, .ring_bytes = kRing}));
+    Producer other = bus.producer("t").value();
+    for (std::uint64_t number = 0; number < 11; ++number)
+      ASSERT_TRUE(other.publish(bytes_of(text_of('b', number, 7900))));
+  };
+  const auto opens = [&](const Stage& stage) { return [&] { producer.emplace(stage.open().producer("t").value()); }; };
+  const auto publishes = [&] { static_cast<void>(producer->publish(bytes_of(text))); };
+  std::uint64_t points = 0;
+  {
+    Stage stage;
+    prepare(stage);
+    points = count_points(Points::changes, opens(stage), publishes);
+  }
+  if (points == 0) GTEST_SKIP() << "this build can't be stepped";
+  sweep("killed", points, points, [&](std::uint64_t at) {
+    SCOPED_TRACE("point " + std::to_string(at));
+    Stage stage;
+    prepare(stage);
+    const Victim victim(Points::changes, at, SIGKILL, opens(stage), publishes);
+    Bus bus = stage.open();
+    Producer other = bus.producer("t", {.create = false, .block = 0ns}).value();
+    for (std::uint64_t number = 0; number < 24; ++number) {
+      const auto offset = other.publish(bytes_of(text_of('a', number, 7900)));
+      EXPECT_TRUE(offset) << "event " << number << ": " << offset.error().message();
+      if (!offset) return false;
+      const auto seen = read_all(bus, "t");
+      EXPECT_TRUE(!seen.empty() && seen.back() == (Seen{*offset, 'a', number}));
+    }
+    return victim.reached() && !HasFailure();
+  });
+}
+
 // A reader sleeps on the topic without a time-out. If the victim's event is there, it must have been woken.
 TEST(SleeperSweep, KilledAnywhereWhoSleepsIsWokenForWhatIsThere) {
   SharedJournal journal;
