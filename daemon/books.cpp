@@ -166,11 +166,11 @@ bool Books::move_letters(std::int64_t now) {
 void Books::sweep() {
   const shm::Handles& handles = group_->state()->live.handles();
   for (const auto& watch : watches_) {
-    if (watch->state->control()->in_flight.load(std::memory_order_relaxed) == 0) continue;
+    if (!watch->state->engine().wants_sweep()) continue;
     const group::Sweep swept = watch->state->engine().sweep(
         api::instant(),
         [&handles](std::uint32_t slot, std::uint32_t incarnation) { return handles.dead(slot, incarnation); });
-    if (swept.expired + swept.crashed + swept.freed != 0) watch->state->ring();
+    if (swept.expired + swept.crashed + swept.freed + swept.promoted != 0) watch->state->ring();
   }
 }
 

@@ -94,6 +94,8 @@ Json group_topic_json(const GroupTopicInfo& info) {
           {"lag", info.lag},
           {"in_flight", info.in_flight},
           {"retrying", info.retrying},
+          {"queued", info.queued},
+          {"full", info.full},
           {"oldest_pending_ms", info.oldest_pending_ms},
           {"delivered", info.delivered},
           {"acked", info.acked},
@@ -116,6 +118,22 @@ Json pending_json(const std::string& group, const PendingInfo& info) {
           {"due", info.due == Timestamp{} ? Json(nullptr) : Json(time_text(info.due))},
           {"error_class", info.error_class},
           {"reason", info.reason}};
+}
+
+Json key_json(const std::string& group, const KeyInfo& info) {
+  Json object{{"group", group}, {"topic", info.topic}};
+  if (!info.key)
+    object["key"] = nullptr;
+  else if (valid_utf8(*info.key))
+    object["key"] = *info.key;
+  else
+    object["key_base64"] = base64(*info.key);
+  object["offset"] = info.offset;
+  object["state"] = info.state;
+  object["attempt"] = info.attempt;
+  object["behind"] = info.behind;
+  object["since"] = time_text(info.since);
+  return object;
 }
 
 Json file_json(const FileReport& report) {

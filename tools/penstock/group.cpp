@@ -57,16 +57,23 @@ int describe(const Globals& globals, Bus& bus, const std::string& name) {
   if (!topics) return complain(topics.error(), name);
   Out out;
   if (!globals.json) print_options(out, *info);
-  Table table({"TOPIC", "COMMITTED", "NEXT", "LAG", "IN-FLIGHT", "RETRYING", "OLDEST-MS", "DELIVERED", "ACKED",
+  Table table({"TOPIC", "COMMITTED", "NEXT", "LAG", "IN-FLIGHT", "RETRYING", "QUEUED", "OLDEST-MS", "DELIVERED", "ACKED",
                "REDELIVERED", "DUPLICATES", "DEAD", "MEMBERS"});
   for (const GroupTopicInfo& t : *topics) {
     if (globals.json) out << line(group_topic_json(t));
     table.add({t.topic, std::to_string(t.committed), std::to_string(t.next_offset), std::to_string(t.lag),
-               std::to_string(t.in_flight), std::to_string(t.retrying), std::to_string(t.oldest_pending_ms),
-               std::to_string(t.delivered), std::to_string(t.acked), std::to_string(t.redelivered),
+               std::to_string(t.in_flight), std::to_string(t.retrying), std::to_string(t.queued),
+               std::to_string(t.oldest_pending_ms), std::to_string(t.delivered), std::to_string(t.acked), std::to_string(t.redelivered),
                std::to_string(t.duplicates_skipped), std::to_string(t.dead_lettered), std::to_string(t.members)});
   }
   if (!globals.json) table.print(out, globals.colored(1));
+  if (!globals.json) {
+    for (const GroupTopicInfo& t : *topics) {
+      if (t.full != 0)
+        out << t.topic << ": " << std::to_string(t.full)
+            << " times no more events could be unsettled at once; those behind them wait in the log\n";
+    }
+  }
   return out.finish(kDone);
 }
 
@@ -86,7 +93,27 @@ std::optional<std::string> key_of(const std::string& directory, const std::strin
   return key;
 }
 
+// In a group ordered by key: one row a key that has an unsettled event.
+int pending_keys(const Globals& globals, Bus& bus, const std::string& name) {
+  const auto all = bus.group_keys(name);
+  if (!all) return complain(all.error(), name);
+  Out out;
+  Table table({"TOPIC", "KEY", "OFFSET", "STATE", "ATTEMPT", "BEHIND", "SINCE"});
+  for (const KeyInfo& k : *all) {
+    if (globals.json) out << line(key_json(name, k));
+    table.add({k.topic, k.key ? escaped(*k.key) : "-", std::to_string(k.offset), k.state, std::to_string(k.attempt),
+               std::to_string(k.behind), time_text(k.since)});
+  }
+  if (!globals.json) table.print(out, globals.colored(1));
+  return out.finish(kDone);
+}
+
 int pending(const Globals& globals, Bus& bus, const GroupFlags& flags) {
+  if (flags.keys) {
+    const auto info = bus.describe_group(flags.name);
+    if (!info) return complain(info.error(), flags.name);
+    if (info->options.ordering == Ordering::key) return pending_keys(globals, bus, flags.name);
+  }
   const auto all = bus.group_pending(flags.name);
   if (!all) return complain(all.error(), flags.name);
   Out out;
@@ -202,7 +229,7 @@ void add_group(CLI::App& app, Plan& plan) {
   add_set(*group, flags, plan);
   add(*group, flags, plan, "pending", "Events that are leased, wait for a retry, or for the DLQ",
       "pending fulfillment --keys", [](const Globals& g, Bus& bus, const GroupFlags& f) { return pending(g, bus, f); })
-      ->add_flag("--keys", flags->keys, "With the events' keys, read from the log");
+      ->add_flag("--keys", flags->keys, "Ordered by key: the keys that hold back later events, by which event; else with the events' keys");
   add(*group, flags, plan, "seek", "Go on elsewhere", "seek analytics --to -1h",
       [](const Globals&, Bus& bus, const GroupFlags& f) { return seek(bus, f); })
       ->add_option("--to", flags->to, "beginning, end, an offset or a time")

@@ -44,6 +44,7 @@ Json topic_json(const TopicInfo& info);
 Json group_json(const GroupInfo& info);
 Json group_topic_json(const GroupTopicInfo& info);
 Json pending_json(const std::string& group, const PendingInfo& info);
+Json key_json(const std::string& group, const KeyInfo& info);
 Json file_json(const FileReport& report);
 Json bus_json(const BusInfo& info);
 

@@ -2,6 +2,7 @@
 #include <penstock/bus.hpp>
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "api/feed.hpp"
 #include "api/group.hpp"
@@ -174,6 +175,8 @@ Result<std::vector<GroupTopicInfo>> Bus::group_topics(std::string_view name) con
     told.members = members;
     told.in_flight = info.in_flight;
     told.retrying = info.waiting + info.dead;
+    told.queued = info.queued;
+    told.full = info.full;
     told.delivered = info.delivered;
     told.acked = info.acked;
     told.redelivered = info.redelivered;
@@ -200,7 +203,7 @@ Result<std::vector<GroupTopicInfo>> Bus::group_topics(std::string_view name) con
     const std::uint64_t fresh = fresh_events(**topic, cursor);
     told.committed = info.started ? info.committed.offset : cursor.offset;
     if (fresh == 0 && !info.oldest) told.committed = told.next_offset;  // only what never became events is left
-    told.lag = info.in_flight + told.retrying + fresh;
+    told.lag = info.in_flight + told.retrying + info.queued + fresh;
     if (told.lag != 0) {
       const api::Place oldest = info.oldest ? api::Place{info.oldest->position, info.oldest->offset} : cursor;
       api::Feed feed(*topic, false);
@@ -217,6 +220,22 @@ Result<std::vector<PendingInfo>> Bus::group_pending(std::string_view name) const
   auto group = api::Group::open(state_, name);
   if (!group) return tl::unexpected(group.error());
   std::vector<PendingInfo> out;
+  const auto member_of = [this](std::uint32_t slot) {
+    const auto holder = state_->live.handles().copy(slot);
+    return "slot " + std::to_string(slot) + (holder ? ", pid " + std::to_string(holder->pid) : std::string());
+  };
+  const auto name_of = [](layout::CellState state) {
+    switch (state) {
+      case layout::CellState::waiting:
+        return "waiting";
+      case layout::CellState::queued:
+        return "queued";
+      case layout::CellState::dead:
+        return "dead";
+      default:
+        return "leased";
+    }
+  };
   for (const std::string& topic : api::list_names(state_->live.group_path(std::string(name)))) {
     if (topic == "@group") continue;
     auto state = api::GroupState::open(*group, topic, {});
@@ -227,13 +246,14 @@ Result<std::vector<PendingInfo>> Bus::group_pending(std::string_view name) const
       told.topic = topic;
       told.offset = cell.offset;
       const layout::CellState kind = cell.fields.state;
-      told.state = kind == layout::CellState::waiting ? "waiting" : kind == layout::CellState::dead ? "dead" : "leased";
-      const auto holder = state_->live.handles().copy(cell.fields.slot);
-      told.member = "slot " + std::to_string(cell.fields.slot) +
-                    (holder ? ", pid " + std::to_string(holder->pid) : std::string());
+      const bool queued = kind == layout::CellState::queued;
+      told.state = name_of(kind);
+      if (!queued) told.member = member_of(cell.fields.slot);
       told.attempts = cell.fields.failed;
       told.delivered = cell.fields.delivered;
-      told.due = Timestamp(std::chrono::nanoseconds(cell.time() - at.now + at.wall));
+      // One whose turn came is due since then, whenever that was.
+      const bool turn = kind == layout::CellState::waiting && cell.time() == 0;
+      if (!queued) told.due = Timestamp(std::chrono::nanoseconds(turn ? at.wall : cell.time() - at.now + at.wall));
       if (auto note = (*state)->engine().note(cell)) {
         told.error_class = note->error_class;
         told.reason = note->reason;
@@ -245,6 +265,45 @@ Result<std::vector<PendingInfo>> Bus::group_pending(std::string_view name) const
   std::sort(out.begin(), out.end(), [](const PendingInfo& a, const PendingInfo& b) {
     return a.topic != b.topic ? a.topic < b.topic : a.offset < b.offset;
   });
+  return out;
+}
+
+Result<std::vector<KeyInfo>> Bus::group_keys(std::string_view name) const {
+  auto group = api::Group::open(state_, name);
+  if (!group) return tl::unexpected(group.error());
+  std::vector<KeyInfo> out;
+  for (const std::string& topic_name : api::list_names(state_->live.group_path(std::string(name)))) {
+    if (topic_name == "@group") continue;
+    auto state = api::GroupState::open(*group, topic_name, {});
+    auto topic = api::Topic::open(state_, topic_name, false);
+    if (!state || !topic) continue;
+    std::unordered_map<std::uint64_t, std::uint64_t> behind;
+    std::vector<group::CellView> first;
+    (*state)->engine().for_each_pending([&](const group::CellView& cell) {
+      if (cell.key == 0 || cell.fields.state == layout::CellState::dead) return true;
+      if (cell.fields.state == layout::CellState::queued)
+        ++behind[cell.key];
+      else
+        first.push_back(cell);
+      return true;
+    });
+    std::sort(first.begin(), first.end(), [](const auto& a, const auto& b) { return a.offset < b.offset; });
+    api::Feed feed(*topic, false);
+    for (const group::CellView& cell : first) {
+      KeyInfo told;
+      told.topic = topic_name;
+      told.offset = cell.offset;
+      told.state = cell.fields.state == layout::CellState::waiting ? "retrying" : "leased";
+      told.attempt = cell.fields.failed + 1;
+      told.behind = behind[cell.key];
+      told.since = Timestamp(std::chrono::nanoseconds(cell.taken));
+      const auto found = feed.at({cell.position, cell.offset});
+      if (found && found->kind == api::Feed::Kind::event && found->event.offset == cell.offset) {
+        if (const auto key = EventView(found->event).key()) told.key = std::string(*key);
+      }
+      out.push_back(std::move(told));
+    }
+  }
   return out;
 }
 

@@ -171,11 +171,12 @@ Result<void> Delivery::ack() {
   auto lease = take_lease(lease_);
   if (!lease) return tl::unexpected(lease.error());
   auto& state = (*lease)->topic->state();
+  const std::uint64_t promoted = state.engine().promoted();
   auto done = state.engine().ack((*lease)->lease, api::instant());
   if (!done) return tl::unexpected(api::name(done.error(), "offset " + std::to_string(offset())));
   // An ack is news only for members that wait because of the cap, or for the order's sake.
   const layout::GroupOptions& options = state.group().options();
-  if (options.ordering == layout::Ordering::strict ||
+  if (options.ordering == layout::Ordering::strict || state.engine().promoted() != promoted ||
       state.control()->in_flight.load(std::memory_order_relaxed) + 1 >= options.max_in_flight)
     after_settling(state);
   return {};
@@ -311,6 +312,7 @@ Result<std::size_t> Consumer::poll_with(Call call, void* context, std::size_t mo
     const group::Lease& lease = (*taken)->work.lease;
     const Settle settle = call(context, EventView((*taken)->work.event), lease.attempt());
     const group::NoteText note{settle.error_class, settle.reason};
+    const std::uint64_t promoted = state.engine().promoted();
     Result<void> done;
     switch (settle.kind) {
       case Settle::Kind::ack:
@@ -326,7 +328,7 @@ Result<std::size_t> Consumer::poll_with(Call call, void* context, std::size_t mo
         done = state.engine().release(lease, api::instant());
         break;
     }
-    if (settle.kind != Settle::Kind::ack) after_settling(state);
+    if (settle.kind != Settle::Kind::ack || state.engine().promoted() != promoted) after_settling(state);
     if (!done) return tl::unexpected(api::name(done.error(), "offset " + std::to_string(lease.offset)));
   }
   if (handled == 0 && most != 0)

@@ -33,7 +33,6 @@ Result<void> check_options(const std::string& title, const layout::GroupOptions&
   if (options.lease_ns < 1'000'000 || options.lease_ns > 86'400'000'000'000ull * 7)
     return wrong("a lease is 1ms to 7d");
   if (options.dedupe > layout::kDedupeMax) return wrong("dedupe remembers at most 4194304 ids");
-  if (options.ordering == layout::Ordering::key) return refuse(Errc::unsupported, title + ": ordering by key");
   return {};
 }
 

@@ -2,6 +2,7 @@
 
 #include "group/inline.hpp"
 #include "log/attributes.hpp"
+#include "log/checksum.hpp"
 
 namespace penstock::api {
 namespace {
@@ -9,12 +10,21 @@ namespace {
 constexpr std::int64_t kSweepEvery = 25'000'000;  // a dead member's leases are back within this and a little
 constexpr std::int64_t kParkFor = 5'000'000;      // a copy of an event that is in flight is asked for again
 constexpr std::int64_t kCappedFor = 2'000'000;    // too many leases: settlements of others are looked for
+constexpr int kQueuedMost = 64;                   // events queued in a row before retries are looked for again
+
+// What orders the event in a group ordered by key; 0: nothing does. Stored in checkpoints.
+std::uint64_t key_of(const EventView::Raw& event, const layout::GroupOptions& options) {
+  if (options.ordering != layout::Ordering::key) return 0;
+  const auto key = log::find_attribute(event.attributes, layout::Attribute::key);
+  if (!key) return 0;
+  const std::uint64_t hash = log::hash64(key->data(), key->size(), 0);
+  return hash == 0 ? 1 : hash;
+}
 
 }  // namespace
 
 bool MemberTopic::should_sweep(std::int64_t now) const {
-  return now - swept_ >= kSweepEvery &&
-         (state_->control()->in_flight.load(std::memory_order_relaxed) != 0 || swept_ == 0);
+  return now - swept_ >= sweep_every_ && (state_->engine().wants_sweep() || swept_ == 0);
 }
 
 void MemberTopic::sweep() {
@@ -23,7 +33,9 @@ void MemberTopic::sweep() {
   const group::Sweep swept = state_->engine().sweep(
       at, [&handles](std::uint32_t slot, std::uint32_t incarnation) { return handles.dead(slot, incarnation); });
   swept_ = at.now;
-  if (swept.expired + swept.crashed + swept.freed != 0) state_->ring();
+  // With very many unsettled events a round takes long, and must not become all that members do.
+  sweep_every_ = std::max(kSweepEvery, 16 * (monotonic_ns() - at.now));
+  if (swept.expired + swept.crashed + swept.freed + swept.promoted != 0) state_->ring();
 }
 
 // False: nothing can be taken yet.
@@ -101,9 +113,9 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::redeliver(const group::Lea
   return deliver(lease, *found);
 }
 
-Result<std::optional<MemberTopic::Work>> MemberTopic::take_fresh(bool durable_only, std::int64_t& until) {
+Result<std::optional<MemberTopic::Work>> MemberTopic::take_fresh(bool durable_only, std::int64_t& until, bool& again) {
   group::GroupTopic& engine = state_->engine();
-  for (;;) {
+  for (int queued = 0;;) {
     const layout::CursorFields seen = engine.cursor();
     if (state_->group().options().ordering == layout::Ordering::strict && engine.committed().offset != seen.offset)
       return std::nullopt;
@@ -125,7 +137,8 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::take_fresh(bool durable_on
                              found->event.position,
                              found->next.offset,
                              found->next.position,
-                             {found->event.id_low, found->event.id_high}};
+                             {found->event.id_low, found->event.id_high},
+                             key_of(found->event, state_->group().options())};
     auto taken = engine.take_fresh(seen, fresh, instant());
     if (!taken) return tl::unexpected(name(taken.error(), "group " + state_->group().name()));
     switch (taken->outcome) {
@@ -137,7 +150,13 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::take_fresh(bool durable_on
       }
       case group::Outcome::moved:
         continue;
+      case group::Outcome::queued:
+        count_lost(*found);
+        again = ++queued == kQueuedMost || engine.next_due() <= monotonic_ns();
+        if (again) return std::nullopt;
+        continue;
       case group::Outcome::capped:
+      case group::Outcome::full:
         until = std::min(until, monotonic_ns() + kCappedFor);
         return std::nullopt;
       case group::Outcome::nothing:
@@ -149,29 +168,33 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::take_fresh(bool durable_on
 Result<std::optional<MemberTopic::Work>> MemberTopic::take(bool durable_only, std::int64_t& until) {
   group::GroupTopic& engine = state_->engine();
   if (state_->group().options().paused != 0) return std::nullopt;
-  std::int64_t now = monotonic_ns();
-  if (should_sweep(now)) sweep();
-  while (engine.next_due() <= now) {
-    auto taken = engine.take_due(instant());
-    if (!taken) return tl::unexpected(taken.error());
-    if (taken->outcome == group::Outcome::capped) until = std::min(until, now + kCappedFor);
-    if (taken->outcome != group::Outcome::lease) break;
-    auto work = redeliver(taken->lease);
-    if (!work || *work) return work;
+  std::int64_t now = 0;
+  for (bool again = true; again;) {
+    again = false;
     now = monotonic_ns();
-  }
-  auto begun = begin();
-  if (!begun) return tl::unexpected(begun.error());
-  if (*begun && !state_->letters()) {
-    auto fresh = take_fresh(durable_only, until);
-    if (!fresh || *fresh) return fresh;
+    if (should_sweep(now)) sweep();
+    while (engine.next_due() <= now) {
+      auto taken = engine.take_due(instant());
+      if (!taken) return tl::unexpected(taken.error());
+      if (taken->outcome == group::Outcome::capped) until = std::min(until, now + kCappedFor);
+      if (taken->outcome != group::Outcome::lease) break;
+      auto work = redeliver(taken->lease);
+      if (!work || *work) return work;
+      now = monotonic_ns();
+    }
+    auto begun = begin();
+    if (!begun) return tl::unexpected(begun.error());
+    if (*begun && !state_->letters()) {
+      auto fresh = take_fresh(durable_only, until, again);
+      if (!fresh || *fresh) return fresh;
+    }
   }
   const std::int64_t due = engine.next_due();
   if (due > now)
     until = std::min(until, due);
   else
     until = std::min(until, now + kCappedFor);
-  if (state_->control()->in_flight.load(std::memory_order_relaxed) != 0) until = std::min(until, now + kSweepEvery);
+  if (engine.wants_sweep()) until = std::min(until, now + sweep_every_);
   return std::nullopt;
 }
 

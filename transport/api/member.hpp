@@ -39,14 +39,15 @@ class MemberTopic {
 
  private:
   Result<bool> begin();
-  Result<std::optional<Work>> take_fresh(bool durable_only, std::int64_t& until);
+  // `again`: something may have become due meanwhile.
+  Result<std::optional<Work>> take_fresh(bool durable_only, std::int64_t& until, bool& again);
   Result<std::optional<Work>> deliver(group::Lease lease, const Feed::Next& found);
   void count_lost(const Feed::Next& found);
   Result<std::optional<Work>> redeliver(const group::Lease& lease);
 
   std::shared_ptr<GroupState> state_;
   Feed feed_;
-  std::int64_t swept_ = 0;
+  std::int64_t swept_ = 0, sweep_every_ = 0;
   std::uint64_t missed_ = 0, damaged_ = 0;
 };
 

@@ -22,19 +22,29 @@ void set_bit(Word& word, std::uint32_t cell) {
 
 }  // namespace
 
-// The cursor, as `seen`, names a cell: if that is still TENTATIVE it stands for an event, and has to be LEASED before
-// the cursor may name another. False: the cursor is not as seen any more.
+// The cursor, as `seen`, names a cell: if that is still TENTATIVE it stands for an event, and has to be in its lane, and
+// LEASED or QUEUED, before the cursor may name another. False: the cursor is not as seen any more.
 bool GroupTopic::confirm(const CursorFields& seen) {
   if (seen.cell >= region_.cells()) return true;
   Cell& cell = region_.cell(seen.cell);
   for (;;) {
     const Pair state = load16_guess(&cell.state);
     if (state_of_cell(state) != CellState::tentative) return true;
+    const LanePlan plan = region_.has_lanes() ? read_lane(region_, seen.cell) : LanePlan{};
+    const LaneStep step(region_, plan, seen.cell, cell.offset.load(), std::int64_t(state.high));
     // First the cell, then the cursor: as the cursor never returns to a value, it named the cell already when the cell
     // was read, and this state is the one that stands for the event. A later life of the cell has another lease's end.
     if (load16_guess(&control().cursor) != pack(seen)) return false;
-    if (cas16(&cell.state, state, with_cell_state(state, CellState::leased))) return true;
+    if (settle_in(seen.cell, state, plan, step)) return true;
   }
+}
+
+// The event in this TENTATIVE cell is taken: first its lane learns of it, for as soon as the cell is not TENTATIVE any
+// more the next event may be taken. False: the cell isn't in this state any more.
+bool GroupTopic::settle_in(std::uint32_t index, const Pair& tentative, const LanePlan& plan, const LaneStep& step) {
+  step.act();
+  const CellState to = plan.waits() ? CellState::queued : CellState::leased;
+  return cas16(&region_.cell(index).state, tentative, with_cell_state(tentative, to));
 }
 
 bool GroupTopic::names(std::uint32_t cell) const { return cursor().cell == cell; }
@@ -109,7 +119,9 @@ Result<std::uint32_t> GroupTopic::acquire(std::uint64_t offset, std::uint32_t de
   }
 }
 
-void GroupTopic::fill(std::uint32_t index, std::uint64_t offset, std::uint64_t position, const Id128& id) {
+// False: there is no room for its lane.
+bool GroupTopic::fill(std::uint32_t index, std::uint64_t offset, std::uint64_t position, const Id128& id,
+                      const LanePlan& plan, std::int64_t wall) {
   Cell& cell = region_.cell(index);
   const std::uint64_t never_failed = failure_stamp(0, offset);
   cell.offset.store(offset, std::memory_order_relaxed);
@@ -118,6 +130,7 @@ void GroupTopic::fill(std::uint32_t index, std::uint64_t offset, std::uint64_t p
   cell.id_high.store(id.high, std::memory_order_relaxed);
   cell.first_failure.store(never_failed, std::memory_order_relaxed);
   cell.last_failure.store(never_failed, std::memory_order_release);
+  return (plan.key == 0 && !region_.has_lanes()) || write_lane(region_, index, plan, wall);
 }
 
 // A TENTATIVE cell of ours that the cursor never named.
@@ -185,6 +198,9 @@ bool GroupTopic::view(std::uint32_t index, CellView& out) const {
     out.id = {cell.id_low.load(), cell.id_high.load()};
     out.first_failure = failure_time(cell.first_failure.load());
     out.last_failure = failure_time(cell.last_failure.load());
+    const Lane* const lane = region_.lane(index, false);
+    out.key = lane == nullptr ? 0 : lane->key.load();
+    out.taken = out.key == 0 ? 0 : std::int64_t(lane->taken.load());
     const Pair again = load16_guess(&cell.state);
     if (again == out.state) break;
     out.state = again;

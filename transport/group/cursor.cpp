@@ -1,4 +1,6 @@
 // Where the group is in its topic: opening, starting, skipping, seeking.
+#include <algorithm>
+
 #include "group/group_topic.hpp"
 #include "group/inline.hpp"
 #include "layout/record.hpp"
@@ -67,8 +69,12 @@ void GroupTopic::seek(Place to, bool forget_ids) {
   control().started.store(1);
   // Every id that was done is now further back than any window reaches.
   if (forget_ids) control().dedupe_sequence.fetch_add(std::uint64_t{kDedupeMax} + 1);
+  // The last one first, so that no event's turn comes when the one before it is gone.
+  std::sort(cells.begin(), cells.end(), [](const CellView& a, const CellView& b) { return a.offset > b.offset; });
   for (const CellView& cell : cells) {
-    if (free_cell(cell.cell, cell.state) && cell.fields.state == CellState::leased) control().in_flight.fetch_sub(1);
+    if (!free_cell(cell.cell, cell.state)) continue;
+    if (cell.fields.state == CellState::leased) control().in_flight.fetch_sub(1);
+    if (cell.fields.state == CellState::queued) control().queued.fetch_sub(1);
   }
 }
 

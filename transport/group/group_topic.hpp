@@ -17,6 +17,7 @@
 
 #include "group/dedupe.hpp"
 #include "group/due.hpp"
+#include "group/lanes.hpp"
 #include "group/region.hpp"
 
 namespace penstock::group {
@@ -35,6 +36,7 @@ struct Sweep {
   std::uint32_t crashed = 0;       // leases of dead members
   std::uint32_t freed = 0;         // cells that dead members left unfinished
   std::uint32_t due = 0;           // events that wait and whose time has come
+  std::uint32_t promoted = 0;      // events whose turn had come in their key's order, and that nobody had noticed
   std::uint32_t dead = 0;          // letters for the daemon to move
 };
 
@@ -44,11 +46,13 @@ struct Info {
   Place committed;              // the first unsettled event
   std::uint64_t in_flight = 0;  // leases
   std::uint64_t waiting = 0;
+  std::uint64_t queued = 0;  // behind another event of their key
   std::uint64_t dead = 0;
   std::optional<Place> oldest;      // of the events that have a cell
   std::int64_t oldest_failure = 0;  // wall time of the earliest first failure among them; 0: none failed
   std::uint64_t delivered = 0, acked = 0, redelivered = 0, duplicates = 0, dead_lettered = 0, redriven = 0;
   std::uint64_t expired_skipped = 0;
+  std::uint64_t full = 0;  // how often the cursor waited because every cell was in use
 };
 
 class GroupTopic {
@@ -74,14 +78,16 @@ class GroupTopic {
 
   // --- Taking (take.cpp)
 
-  // A lease of this event, found at the cursor as `seen`. Errc::too_many: unsettled events without end, settle some;
-  // no_space: no room for one more; invalid_argument: the event isn't at or after that cursor, or the group not
-  // started.
+  // A lease of this event, found at the cursor as `seen`; of an event whose key has an unsettled one it takes note.
+  // Errc::no_space: no room for the first one; invalid_argument: the event isn't at or after that cursor, or the group
+  // not started.
   Result<Taken> take_fresh(const layout::CursorFields& seen, const Fresh& event, Instant at);
   // A lease of an event whose retry is due. Leases that ran out are turned into retries on the way.
   Result<Taken> take_due(Instant at);
   // Nothing is due earlier; the past when that is uncertain: take_due then finds out.
   std::int64_t next_due() const;
+  // Raised when a settlement of ours gave a key's next event to whoever asks first: sleepers want to know.
+  std::uint64_t promoted() const { return promoted_; }
   // May the event be processed, or is it a copy? For given ids, each time before executing. Errc::no_space: release it.
   Result<Admit> admit(Lease& lease, Instant at);
   // Was this id processed, so that its event can be skipped without a lease?
@@ -105,6 +111,8 @@ class GroupTopic {
 
   // --- Keeping (sweep.cpp)
 
+  // Something may be for a sweep to find, besides what is due.
+  bool wants_sweep() const;
   // Looks at every cell: leases that ran out, leases of the dead, what the dead left half done, the counters.
   Sweep sweep(Instant at, const IsDead& is_dead);
 
@@ -153,7 +161,9 @@ class GroupTopic {
   Result<std::uint32_t> acquire(std::uint64_t offset, std::uint32_t delivered, layout::Pair& state, std::int64_t end);
   bool try_acquire(std::uint32_t cell, const layout::Pair& desired);
   std::optional<std::uint32_t> find_free(const layout::Pair& desired, std::uint32_t stale_most);
-  void fill(std::uint32_t cell, std::uint64_t offset, std::uint64_t position, const layout::Id128& id);
+  bool settle_in(std::uint32_t cell, const layout::Pair& tentative, const LanePlan& plan, const LaneStep& step);
+  bool fill(std::uint32_t cell, std::uint64_t offset, std::uint64_t position, const layout::Id128& id,
+            const LanePlan& plan, std::int64_t wall);
   void abandon(std::uint32_t cell, const layout::Pair& state);
   bool unname(std::uint32_t cell, const layout::Pair& state);
   bool free_cell(std::uint32_t cell, const layout::Pair& state);
@@ -165,14 +175,20 @@ class GroupTopic {
 
   // take.cpp
   bool capped(Instant at);
+  std::optional<Taken> no_cell(const Error& why, Instant at);
+  Taken queue(std::uint32_t cell, const LanePlan& plan);
+  std::optional<Taken> take_ready(Instant at);
   std::optional<Lease> take_in_group(std::uint32_t group, Instant at, bool may_take);
-  std::optional<Lease> take_waiting(std::uint32_t cell, const layout::Pair& state, Instant at);
+  std::optional<Lease> take_cell(std::uint32_t cell, const layout::Pair& state, Instant at);
   Lease lease_of(std::uint32_t cell, const layout::Pair& state) const;
 
   // settle.cpp
   std::optional<Fate> fail(std::uint32_t cell, const layout::Pair& state, layout::Failure why, std::int64_t due,
                            std::uint32_t max_attempts, Instant at);
   std::optional<Fate> expire(std::uint32_t cell, const layout::Pair& state, Instant at);
+  bool its_turn(std::uint32_t cell, const layout::Pair& state) const;
+  void pass_on(std::uint32_t next, bool to_us);
+  bool promote(std::uint32_t cell, const layout::Pair& state);
   bool put_back(std::uint32_t cell, const layout::Pair& state, layout::Failure why, std::int64_t due);
   Result<void> settle_free(const Lease& lease);
   void finish_ack(std::uint32_t cell, const layout::Pair& state, Instant at);
@@ -181,7 +197,8 @@ class GroupTopic {
 
   // sweep.cpp
   void sweep_cell(std::uint32_t cell, Instant at, const IsDead& is_dead, Sweep& result);
-  std::int64_t count_in_flight() const;
+  std::uint32_t queued_parts() const;
+  void look_again(std::vector<CellView>& found) const;  // snapshot.cpp
   void recount();
 
   Region region_;
@@ -194,7 +211,10 @@ class GroupTopic {
   std::int64_t last_end_ = 0;       // of the leases given by this view: none is given twice
   std::int64_t recounted_ = INT64_MIN;
   std::int64_t full_looked_ = INT64_MIN;
-  std::int64_t drift_ = 0;  // of the in-flight counter, as the last recount saw it
+  std::int64_t full_until_ = INT64_MIN;         // every cell was in use: not looked at again before
+  std::uint32_t ready_ = layout::kNoCell;       // an event whose turn came when we settled the one before it
+  std::uint64_t promoted_ = 0;                  // such events that we left to others
+  std::int64_t drift_ = 0, queued_drift_ = 0;   // of the counters, as the last recount saw them
   std::uint32_t sweeps_ = 0;
   std::uint64_t random_;
 };

@@ -41,7 +41,8 @@ void GroupTopic::for_each_real(const layout::CursorFields& seen, Visit&& visit) 
       if (!view(index, cell)) continue;
       const layout::CellState state = cell.fields.state;
       const bool real = state == layout::CellState::leased || state == layout::CellState::waiting ||
-                        state == layout::CellState::dead || state == layout::CellState::acked ||
+                        state == layout::CellState::queued || state == layout::CellState::dead ||
+                        state == layout::CellState::acked ||
                         (state == layout::CellState::tentative && seen.cell == index);
       if (real && !visit(static_cast<const CellView&>(cell))) return;
     }

@@ -37,6 +37,9 @@ Info GroupTopic::info() const {
       case CellState::waiting:
         ++info.waiting;
         break;
+      case CellState::queued:
+        ++info.queued;
+        break;
       case CellState::dead:
         ++info.dead;
         break;
@@ -63,6 +66,7 @@ Info GroupTopic::info() const {
   info.dead_lettered = words.dead_lettered.load();
   info.redriven = words.redriven.load();
   info.expired_skipped = words.expired_skipped.load();
+  info.full = words.full.load();
   return info;
 }
 

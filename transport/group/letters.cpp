@@ -55,7 +55,7 @@ Result<bool> Redrive::give_back(std::uint64_t letter, std::uint64_t position, co
     Pair tentative;
     const auto index = group.acquire(letter, 0, tentative, group.lease_end(at.now, 0));
     if (!index) return tl::unexpected(index.error());
-    group.fill(*index, letter, position, id);
+    group.fill(*index, letter, position, id, {}, at.wall);  // letters have no order
     Pair waiting = with_cell_state(tentative, CellState::waiting);
     waiting.high = bound_of(std::uint64_t(at.now));
     announce(group.region_, *index, waiting.high);

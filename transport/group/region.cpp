@@ -73,6 +73,27 @@ Word* Region::note(std::uint32_t cell, std::uint32_t parity, bool allocate_it) c
   return reinterpret_cast<Word*>(base_ + kNotesAt + cell * size + (parity & 1) * sizeof(layout::Note));
 }
 
+layout::Lane* Region::lane(std::uint32_t cell, bool allocate_it) const {
+  const std::uint64_t have = std::min<std::uint64_t>(control().lanes_allocated.load(), kCellsMax);
+  if (cell >= have) {
+    // As many as there are cells.
+    const std::uint64_t from = have / kGroupCells * kGroupCells, want = allocate_it ? cells() : 0;
+    if (cell >= want || !allocate(kLanesAt + from * sizeof(Lane), (want - from) * sizeof(Lane))) return nullptr;
+    raise(control().lanes_allocated, want);
+  }
+  return reinterpret_cast<Lane*>(base_ + kLanesAt) + cell;
+}
+
+Pair* Region::lane_bucket(std::uint32_t bucket, bool allocate_it) const {
+  const std::size_t at = std::size_t{bucket % kLaneBuckets} * kLaneBucketEntries * sizeof(Pair), page = at / kPage;
+  Word& pages = control().lane_pages[page / 64];
+  if ((pages.load() >> page % 64 & 1) == 0) {
+    if (!allocate_it || !allocate(kLaneTableAt + page * kPage, kPage)) return nullptr;
+    pages.fetch_or(std::uint64_t{1} << page % 64);
+  }
+  return reinterpret_cast<Pair*>(base_ + kLaneTableAt + at);
+}
+
 std::uint64_t Region::letters() const {
   return std::min<std::uint64_t>(control().letters_allocated.load(), kLettersMax) / kLettersStep * kLettersStep;
 }

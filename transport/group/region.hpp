@@ -35,6 +35,13 @@ class Region {
   // A note as words; null when it is not allocated. `allocate` makes room first.
   layout::Word* note(std::uint32_t cell, std::uint32_t parity, bool allocate) const;
 
+  // False: no event ever had a key here, and nobody pays for the order.
+  bool has_lanes() const { return control().lanes_allocated.load(std::memory_order_relaxed) != 0; }
+  // Where a cell's event stands in its lane; null when it is not allocated. `allocate` makes room first.
+  layout::Lane* lane(std::uint32_t cell, bool allocate) const;
+  // The 8 entries of a bucket of the lane table; null as above.
+  layout::Pair* lane_bucket(std::uint32_t bucket, bool allocate) const;
+
   // A word of 64 marks; null when it is not allocated.
   layout::Word* marks(std::uint64_t letter) const;
   std::uint64_t letters() const;

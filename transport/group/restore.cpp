@@ -27,7 +27,8 @@ Result<void> read_marks(const Region& region, SnapshotReader& reader, std::uint6
   return {};
 }
 
-// Leases come back at once and uncounted; what waits keeps waiting, but no longer than was left of it.
+// Leases come back at once and uncounted; what waits keeps waiting, but no longer than was left of it. What was queued
+// finds out by its lane whether it still is.
 bool state_after(const SnapshotCell& in, Instant at, Pair& state) {
   CellFields fields = cell_of(in.word);
   fields.offset_low = std::uint32_t(in.offset & 0xfff);
@@ -35,6 +36,7 @@ bool state_after(const SnapshotCell& in, Instant at, Pair& state) {
   switch (fields.state) {
     case CellState::tentative:
     case CellState::leased:
+    case CellState::queued:
       fields.state = CellState::waiting;
       left = 0;
       break;
@@ -51,8 +53,33 @@ bool state_after(const SnapshotCell& in, Instant at, Pair& state) {
   return true;
 }
 
-void write_cell(const Region& region, std::uint32_t index, const SnapshotCell& in, const Pair& state,
-                const NoteText& note) {
+struct Read {
+  SnapshotCell cell;
+  NoteText note;
+  Pair state;
+  std::uint64_t number = 0;  // its place in the snapshot
+};
+
+// Its place in its lane, if its key has an order: events come in the order of their offsets.
+Result<void> write_lane_of(const Region& region, std::uint32_t index, const Read& in, Pair& state) {
+  CellFields fields = cell_of(state.low);
+  if (in.cell.key == 0 || fields.state == CellState::dead) return {};
+  const auto plan = plan_lane(region, in.cell.key);
+  if (!plan) return tl::unexpected(plan.error());
+  if (!write_lane(region, index, *plan, in.cell.taken)) return tl::unexpected(Error(Errc::no_space));
+  LaneStep(region, *plan, index, in.cell.offset, std::int64_t(in.number)).act();
+  if (!plan->waits()) return {};
+  fields.state = CellState::queued;
+  state.low = pack(fields);
+  hint_lane(region, *plan, index);
+  region.control().queued.fetch_add(1);
+  return {};
+}
+
+Result<void> write_cell(const Region& region, std::uint32_t index, const Read& read) {
+  const SnapshotCell& in = read.cell;
+  Pair state = read.state;
+  if (auto lane = write_lane_of(region, index, read, state); !lane) return lane;
   Cell& cell = region.cell(index);
   cell.offset.store(in.offset);
   cell.position.store(in.position);
@@ -62,7 +89,7 @@ void write_cell(const Region& region, std::uint32_t index, const SnapshotCell& i
   cell.last_failure.store(failure_stamp(in.last_failure, in.offset));
   cas16(&cell.state, load16_guess(&cell.state), state);
   region.control().occupied[index / kGroupCells].fetch_or(std::uint64_t{1} << index % kGroupCells);
-  if (in.note_delivered == 0) return;
+  if (in.note_delivered == 0) return {};
   // As its writer wrote it; a note for which there is no room is left out.
   CellFields fields = cell_of(state.low);
   fields.delivered = in.note_delivered & kDeliveredMost;
@@ -70,7 +97,8 @@ void write_cell(const Region& region, std::uint32_t index, const SnapshotCell& i
   lease.cell = index;
   lease.state = {pack(fields), 0};
   lease.offset = in.offset;
-  write_note(region, lease, in.pid, note);
+  write_note(region, lease, in.pid, read.note);
+  return {};
 }
 
 // Done ids and pending ones go to their buckets, whose number may be another than when the snapshot was taken; the
@@ -132,23 +160,29 @@ Result<void> GroupTopic::restore(std::span<const std::byte> bytes, Place end, In
   const std::uint64_t beyond = setup_.marks ? end.offset : place.offset;  // events there are fresh, or not in the log
   if (header.cells > kCellsMax) return corrupt();
   std::vector<std::uint32_t> restored;
+  std::vector<Read> cells;
   restored.reserve(header.cells);
-  std::uint32_t used = 0;
+  cells.reserve(header.cells);
   for (std::uint64_t i = 0; i < header.cells; ++i) {
-    SnapshotCell in;
-    NoteText note;
-    Pair state;
-    if (!reader.get(in) || !reader.text(note.error_class, in.class_size) || !reader.text(note.reason, in.reason_size) ||
-        !state_after(in, at, state)) {
+    Read in;
+    if (!reader.get(in.cell) || !reader.text(in.note.error_class, in.cell.class_size) ||
+        !reader.text(in.note.reason, in.cell.reason_size) || !state_after(in.cell, at, in.state)) {
       return corrupt();
     }
-    restored.push_back(in.offset < beyond ? used : kNoCell);
-    if (in.offset >= beyond) continue;
+    in.number = i;
+    restored.push_back(kNoCell);
+    if (in.cell.offset < beyond) cells.push_back(in);
+  }
+  std::stable_sort(cells.begin(), cells.end(),
+                   [](const Read& a, const Read& b) { return a.cell.offset < b.cell.offset; });
+  std::uint32_t used = 0;
+  for (const Read& in : cells) {
     while (used >= region_.cells()) {
       if (auto grown = region_.grow_cells(); !grown) return grown;
     }
-    write_cell(region_, used++, in, state, note);
-    if (state_of_cell(state) == CellState::dead) control().dead_waiting.fetch_add(1);
+    restored[in.number] = used;
+    if (auto written = write_cell(region_, used++, in); !written) return written;
+    if (state_of_cell(in.state) == CellState::dead) control().dead_waiting.fetch_add(1);
   }
   const std::int64_t elapsed = header.wall >= 0 && at.wall > header.wall ? at.wall - header.wall : 0;
   if (auto read = read_ids(region_, reader, header.ids, restored, elapsed, at); !read) return read;

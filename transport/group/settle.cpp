@@ -40,9 +40,43 @@ Result<void> GroupTopic::settle_free(const Lease& lease) {
   if (setup_.marks) {
     if (auto set = group::mark(region_, lease.offset); !set) return set;
   }
+  const bool ordered = region_.has_lanes();
+  std::uint32_t next = ordered ? behind(region_, lease.cell) : kNoCell;
   if (!free_cell(lease.cell, lease.state)) return stale();
   control().in_flight.fetch_sub(1);
+  if (!ordered) return {};
+  // Somebody may have come to stand behind it since.
+  if (next == kNoCell) next = behind(region_, lease.cell);
+  pass_on(next, true);
   return {};
+}
+
+// The event's lane has nobody before it any more.
+bool GroupTopic::its_turn(std::uint32_t index, const Pair& state) const {
+  return state_of_cell(state) == CellState::queued && !stands(region_, read_lane(region_, index).replaced);
+}
+
+// The event in front of this cell's was settled by us. We are likely to ask for work next, and then nobody has to search
+// for it; but should we not, it is found by others' sweeps. One is enough: the rest is for whoever asks first.
+void GroupTopic::pass_on(std::uint32_t next, bool to_us) {
+  if (next >= region_.cells()) return;
+  const Pair state = load16_guess(&region_.cell(next).state);
+  if (!its_turn(next, state)) return;
+  if (to_us && ready_ == kNoCell)
+    ready_ = next;
+  else
+    promoted_ += promote(next, state) ? 1 : 0;
+}
+
+// A QUEUED event whose turn has come waits to be taken by anybody.
+bool GroupTopic::promote(std::uint32_t index, const Pair& state) {
+  CellFields fields = cell_of(state.low);
+  fields.state = CellState::waiting;
+  announce(region_, index, 0);
+  if (!cas16(&region_.cell(index).state, state, {pack(fields), 0})) return false;
+  announce(region_, index, 0);
+  control().queued.fetch_sub(1);
+  return true;
 }
 
 Result<void> GroupTopic::ack(const Lease& lease, Instant at) {
@@ -56,7 +90,9 @@ Result<void> GroupTopic::ack(const Lease& lease, Instant at) {
   if (!cas16(&region_.cell(lease.cell).state, lease.state, acked)) return stale();
   control().in_flight.fetch_sub(1);
   count(control().acked);
+  const std::uint32_t next = behind(region_, lease.cell);
   finish_ack(lease.cell, acked, at);
+  pass_on(next, true);
   return {};
 }
 
@@ -86,6 +122,7 @@ std::optional<Fate> GroupTopic::fail(std::uint32_t index, const Pair& state, Fai
   control().in_flight.fetch_sub(1);
   if (dead) {
     control().dead_waiting.fetch_add(1);
+    pass_on(behind(region_, index), false);
     return Fate::dead;
   }
   announce(region_, index, std::uint64_t(due));

@@ -6,6 +6,8 @@
 //   an event that is settled in the snapshot was settled before the ids were read, and its id, which is remembered
 //   before its cell is free, is among them; or its cell was seen as ACKED, and then the snapshot remembers it. The
 //   other way round a processed id could be forgotten.
+//   Of a key's events the first that the snapshot has must be unsettled when all cells have been read, or one could be in
+//   it though a later one of its key was settled, and would come again after it.
 #include "group/snapshot.hpp"
 
 #include <algorithm>
@@ -59,6 +61,8 @@ void write_cell(SnapshotWriter& writer, const CellView& cell, const std::optiona
   out.id_high = cell.id.high;
   out.first_failure = cell.first_failure;
   out.last_failure = cell.last_failure;
+  out.key = cell.key;
+  out.taken = cell.taken;
   if (note) {
     out.pid = note->pid;
     out.note_delivered = note->delivered;
@@ -115,6 +119,29 @@ void write_ids(const Region& region, SnapshotWriter& writer, const CellsWritten&
 
 }  // namespace
 
+// Leaves out, or takes as they are now, the first events of each key that were settled meanwhile. What comes after one
+// that is unsettled still is unsettled, too.
+void GroupTopic::look_again(std::vector<CellView>& found) const {
+  const auto first_plain = std::partition(found.begin(), found.end(), [](const CellView& cell) { return cell.key != 0; });
+  std::sort(found.begin(), first_plain, [](const CellView& a, const CellView& b) {
+    return a.key != b.key ? a.key < b.key : a.offset < b.offset;
+  });
+  std::uint64_t done = 0;  // the key whose first unsettled event was found
+  auto kept = found.begin();
+  for (auto cell = found.begin(); cell != found.end(); ++cell) {
+    if (cell < first_plain && cell->key != done && cell->fields.state != CellState::acked) {
+      CellView now;
+      const bool there = view(cell->cell, now) && (now.state == cell->state || now.offset == cell->offset);
+      // One that is TENTATIVE, and was not as it is now, is another event's.
+      if (!there || (now.fields.state == CellState::tentative && now.state != cell->state)) continue;
+      *cell = now;
+      if (now.fields.state != CellState::dead && now.fields.state != CellState::acked) done = now.key;
+    }
+    *kept++ = *cell;
+  }
+  found.erase(kept, found.end());
+}
+
 void GroupTopic::snapshot(std::vector<std::byte>& out, Instant at) const {
   out.clear();
   SnapshotWriter writer(out);
@@ -127,17 +154,21 @@ void GroupTopic::snapshot(std::vector<std::byte>& out, Instant at) const {
   header.wall = at.wall;
   header.offset = seen.offset;
   header.position = seen.position;
-  CellsWritten cells;
+  std::vector<CellView> found;
   for_each_real(seen, [&](const CellView& cell) {
-    const bool acked = cell.fields.state == CellState::acked;
     const bool taken_since = !setup_.marks && cell.offset >= seen.offset;
-    if (taken_since && !acked) return true;
-    cells.emplace(cell.cell, Written{cell.id, acked, header.cells});
-    if (acked) return true;
-    ++header.cells;
-    write_cell(writer, cell, note(cell), at);
+    if (!taken_since || cell.fields.state == CellState::acked) found.push_back(cell);
     return true;
   });
+  look_again(found);
+  CellsWritten cells;
+  for (const CellView& cell : found) {
+    const bool acked = cell.fields.state == CellState::acked;
+    cells.emplace(cell.cell, Written{cell.id, acked, header.cells});
+    if (acked) continue;
+    ++header.cells;
+    write_cell(writer, cell, note(cell), at);
+  }
   write_ids(region_, writer, cells, at, header);
 
   const GroupTopicControl& words = control();

@@ -18,7 +18,7 @@
 namespace penstock::group {
 
 inline constexpr std::uint64_t kMagicSnapshot = layout::magic("PENGSNP1");
-inline constexpr std::uint32_t kSnapshotVersion = 1;
+inline constexpr std::uint32_t kSnapshotVersion = 2;
 
 struct SnapshotHeader {
   std::uint64_t magic = kMagicSnapshot;
@@ -46,13 +46,15 @@ struct SnapshotCell {
   std::uint64_t id_high = 0;
   std::int64_t first_failure = 0;
   std::int64_t last_failure = 0;
+  std::uint64_t key = 0;   // hash of the event's; 0: none
+  std::int64_t taken = 0;  // when, wall; with a key
   std::uint32_t pid = 0;
   std::uint32_t note_delivered = 0;  // 0: no note
   std::uint16_t class_size = 0;
   std::uint16_t reason_size = 0;
   std::uint32_t reserved = 0;
 };
-static_assert(sizeof(SnapshotCell) == 88);
+static_assert(sizeof(SnapshotCell) == 104);
 
 struct SnapshotId {
   std::uint64_t low = 0;

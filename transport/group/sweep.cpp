@@ -12,7 +12,8 @@ using namespace layout;
 
 namespace {
 constexpr std::uint32_t kThorough = 256;  // every so many sweeps: cells without a bit, and the whole dedupe window
-}
+constexpr std::uint32_t kQueuedMost = 1u << 14;  // queued events that a sweep looks at, about
+}  // namespace
 
 Sweep GroupTopic::sweep(Instant at, const IsDead& asked) {
   // Proofs of death may be costly, and many cells have the same owner.
@@ -88,6 +89,11 @@ void GroupTopic::sweep_cell(std::uint32_t index, Instant at, const IsDead& is_de
       }
       case CellState::waiting:
         return due_at(state.high);
+      case CellState::queued:
+        // Who settled the event before it died, or never asked for work again.
+        if (index % queued_parts() != sweeps_ % queued_parts() || !its_turn(index, state)) return;
+        if (promote(index, state)) ++result.promoted;
+        return;
       case CellState::dead:
         ++result.dead;
         return;
@@ -101,30 +107,41 @@ void GroupTopic::sweep_cell(std::uint32_t index, Instant at, const IsDead& is_de
   }
 }
 
-std::int64_t GroupTopic::count_in_flight() const {
-  std::int64_t leases = 0;
-  const std::uint32_t groups = region_.groups();
-  for (std::uint32_t group = 0; group < groups; ++group) {
-    for (std::uint64_t bits = control().occupied[group].load(); bits != 0; bits &= bits - 1) {
-      const std::uint32_t index = group * kGroupCells + std::uint32_t(std::countr_zero(bits));
-      const CellState state = state_of_cell(load16_guess(&region_.cell(index).state));
-      if (state == CellState::leased || state == CellState::tentative) ++leases;
-    }
-  }
-  return leases;
+// How many sweeps it takes to look at all that is queued: each is three lines of memory away from its answer.
+std::uint32_t GroupTopic::queued_parts() const {
+  return 1 + std::uint32_t(std::min<std::uint64_t>(control().queued.load(), kCellsMax) / kQueuedMost);
+}
+
+bool GroupTopic::wants_sweep() const {
+  return control().in_flight.load(std::memory_order_relaxed) != 0 ||
+         control().queued.load(std::memory_order_relaxed) != 0;
 }
 
 // Deaths between a cell's change and the counter's leave the counter off by as many, for good; leases that come and go
 // while we count make it seem off for a moment. What two counts in a row agree on is taken as the former.
 void GroupTopic::recount() {
-  const std::uint64_t said = control().in_flight.load();
-  const std::int64_t drift = std::int64_t(std::uint64_t(count_in_flight()) - said);
-  if (drift != 0 && drift == drift_) {
-    control().in_flight.fetch_add(std::uint64_t(drift));
-    drift_ = 0;
-  } else {
-    drift_ = drift;
+  const std::uint64_t said = control().in_flight.load(), queued_said = control().queued.load();
+  std::uint64_t leases = 0, queued = 0;
+  const std::uint32_t groups = region_.groups();
+  for (std::uint32_t group = 0; group < groups; ++group) {
+    for (std::uint64_t bits = control().occupied[group].load(); bits != 0; bits &= bits - 1) {
+      const std::uint32_t index = group * kGroupCells + std::uint32_t(std::countr_zero(bits));
+      const CellFields fields = cell_of(load16_low(&region_.cell(index).state));
+      const bool tentative = fields.state == CellState::tentative;
+      if (fields.state == CellState::queued || (tentative && fields.delivered == 0)) ++queued;
+      if (fields.state == CellState::leased || (tentative && fields.delivered != 0)) ++leases;
+    }
   }
+  const auto mend = [](Word& word, std::int64_t drift, std::int64_t& before) {
+    if (drift != 0 && drift == before) {
+      word.fetch_add(std::uint64_t(drift));
+      before = 0;
+    } else {
+      before = drift;
+    }
+  };
+  mend(control().in_flight, std::int64_t(leases - said), drift_);
+  mend(control().queued, std::int64_t(queued - queued_said), queued_drift_);
 }
 
 }  // namespace penstock::group

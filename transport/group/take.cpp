@@ -37,6 +37,16 @@ Lease GroupTopic::lease_of(std::uint32_t index, const Pair& state) const {
   return lease;
 }
 
+// Every cell is in use: nothing is lost by waiting until one is settled, and looking for it costs. No answer: the first
+// cell is still to come, and there is no room for it.
+std::optional<Taken> GroupTopic::no_cell(const Error& why, Instant at) {
+  const bool all_in_use = region_.cells() != 0 && (why.code() == Errc::too_many || why.code() == Errc::no_space);
+  if (!all_in_use) return std::nullopt;
+  count(control().full);
+  full_until_ = add_time(at.now, kRecountEvery);
+  return Taken{Outcome::full};
+}
+
 Result<Taken> GroupTopic::take_fresh(const CursorFields& seen, const Fresh& event, Instant at) {
   const bool ordered = seen.offset <= event.offset && event.offset < event.next_offset && event.next_offset <= k52 &&
                        seen.position <= event.position && event.position <= event.next_position &&
@@ -44,19 +54,35 @@ Result<Taken> GroupTopic::take_fresh(const CursorFields& seen, const Fresh& even
   if (!ordered || !started()) return tl::unexpected(Error(Errc::invalid_argument));
   if (!confirm(seen)) return Taken{Outcome::moved};
   if (capped(at)) return Taken{Outcome::capped};
+  if (spares_ == 0 && at.now < full_until_ && full_until_ - kRecountEvery <= at.now) return Taken{Outcome::full};
 
+  LanePlan plan;
+  if (event.key != 0) {
+    // Nobody takes another event before us, or our step at the cursor fails: so what we find here stays so.
+    auto found = plan_lane(region_, event.key);
+    if (!found) return tl::unexpected(found.error());
+    plan = *found;
+  }
   Pair tentative;
   const std::int64_t end = lease_end(at.now, std::int64_t(options().lease_ns));
-  const auto index = acquire(event.offset, 1, tentative, end);
-  if (!index) return tl::unexpected(index.error());
-  const std::int64_t others = std::int64_t(control().in_flight.fetch_add(1));
+  const auto index = acquire(event.offset, plan.waits() ? 0 : 1, tentative, end);
+  if (!index) {
+    if (const auto wait = no_cell(index.error(), at)) return *wait;
+    return tl::unexpected(index.error());
+  }
+  Word& counter = plan.waits() ? control().queued : control().in_flight;
+  const std::int64_t others = std::int64_t(counter.fetch_add(1));
   const auto give_up = [&](Outcome outcome) {
-    control().in_flight.fetch_sub(1);
+    counter.fetch_sub(1);
     abandon(*index, tentative);
     return Taken{outcome};
   };
-  if (options().max_in_flight != 0 && others >= options().max_in_flight) return give_up(Outcome::capped);
-  fill(*index, event.offset, event.position, event.id);
+  if (!plan.waits() && options().max_in_flight != 0 && others >= options().max_in_flight)
+    return give_up(Outcome::capped);
+  if (!fill(*index, event.offset, event.position, event.id, plan, at.wall)) {
+    give_up(Outcome::full);
+    return tl::unexpected(Error(Errc::no_space));
+  }
 
   CursorFields from = seen;
   const Pair to = pack(CursorFields{event.next_position, event.next_offset, *index});
@@ -67,8 +93,9 @@ Result<Taken> GroupTopic::take_fresh(const CursorFields& seen, const Fresh& even
     if (confirm(now)) from = now;
   }
   // The event is ours. Whoever moves the cursor next would do this for us.
+  settle_in(*index, tentative, plan, LaneStep(region_, plan, *index, event.offset, end));
+  if (plan.waits()) return queue(*index, plan);
   const Pair leased = with_cell_state(tentative, CellState::leased);
-  cas16(&region_.cell(*index).state, tentative, leased);
   announce(region_, *index, leased.high);
   count(control().delivered);
   Taken taken{Outcome::lease};
@@ -76,9 +103,36 @@ Result<Taken> GroupTopic::take_fresh(const CursorFields& seen, const Fresh& even
   return taken;
 }
 
-std::int64_t GroupTopic::next_due() const { return std::int64_t(bound_of(control().next_due.load())); }
+// Whoever settles the event before looks for who is behind it, and then it is his to pass on. We look once more after we
+// have told: if it was settled before he could know of us, we see that here.
+Taken GroupTopic::queue(std::uint32_t index, const LanePlan& plan) {
+  if (stands(region_, plan.replaced)) hint_lane(region_, plan, index);
+  if (!stands(region_, plan.replaced)) pass_on(index, true);
+  return Taken{Outcome::queued};
+}
+
+std::int64_t GroupTopic::next_due() const {
+  return ready_ != kNoCell ? 0 : std::int64_t(bound_of(control().next_due.load()));
+}
+
+// The event whose turn came when we settled the one before it, if nobody else was faster.
+std::optional<Taken> GroupTopic::take_ready(Instant at) {
+  const std::uint32_t index = ready_;
+  if (index >= region_.cells()) return std::nullopt;
+  const Pair state = load16_guess(&region_.cell(index).state);
+  const bool ours = its_turn(index, state);
+  if (ours && capped(at)) return Taken{Outcome::capped};
+  ready_ = kNoCell;
+  if (!ours) return std::nullopt;
+  const auto lease = take_cell(index, state, at);
+  if (!lease) return std::nullopt;  // capped just now, or somebody else's; a sweep would find it
+  Taken taken{Outcome::lease};
+  taken.lease = *lease;
+  return taken;
+}
 
 Result<Taken> GroupTopic::take_due(Instant at) {
+  if (const auto ready = take_ready(at)) return *ready;
   if (!is_due(control().next_due.load(), at.now)) return Taken{Outcome::nothing};
   const bool full = capped(at);
   // A capped member looks all the same, for leases that ran out are what may be in the way; but not each time.
@@ -107,7 +161,7 @@ std::optional<Lease> GroupTopic::take_in_group(std::uint32_t group, Instant at, 
     switch (state_of_cell(state)) {
       case CellState::waiting:
         if (!may_take || !is_due(state.high, at.now)) break;
-        if (auto lease = take_waiting(index, state, at)) return lease;
+        if (auto lease = take_cell(index, state, at)) return lease;
         break;
       case CellState::tentative:
         // A taker that was stopped before its last step: from now on its lease can run out.
@@ -124,18 +178,21 @@ std::optional<Lease> GroupTopic::take_in_group(std::uint32_t group, Instant at, 
         break;
       case CellState::free:
       case CellState::dead:
+      case CellState::queued:
         break;
     }
   }
   return std::nullopt;
 }
 
-std::optional<Lease> GroupTopic::take_waiting(std::uint32_t index, const Pair& state, Instant at) {
+// A cell that is due, or whose turn has come.
+std::optional<Lease> GroupTopic::take_cell(std::uint32_t index, const Pair& state, Instant at) {
   CellFields fields = cell_of(state.low);
+  const bool queued = fields.state == CellState::queued;
   fields.state = CellState::leased;
   fields.slot = setup_.member.slot;
   fields.incarnation = setup_.member.incarnation;
-  const bool first = fields.delivered == 0;  // an event that was put here by a redrive
+  const bool first = fields.delivered == 0;  // put here by a redrive, or queued
   fields.delivered = std::min(fields.delivered + 1, kDeliveredMost);
   const Pair leased{pack(fields), std::uint64_t(lease_end(at.now, std::int64_t(options().lease_ns)))};
 
@@ -146,6 +203,7 @@ std::optional<Lease> GroupTopic::take_waiting(std::uint32_t index, const Pair& s
     control().in_flight.fetch_sub(1);
     return std::nullopt;
   }
+  if (queued) control().queued.fetch_sub(1);
   announce(region_, index, leased.high);
   const Lease lease = lease_of(index, leased);
   // Stopped here for so long that the lease ran out: what was read may be another event's.

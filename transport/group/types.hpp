@@ -44,6 +44,7 @@ struct Fresh {
   std::uint64_t next_offset = 0;
   std::uint64_t next_position = 0;
   layout::Id128 id;
+  std::uint64_t key = 0;  // hash of the event's key: events with the same are delivered one after another; 0: no order
 };
 
 // One delivery of one event to one member: good for one settlement, and only while the cell's state is still this one.
@@ -65,6 +66,8 @@ enum class Outcome : std::uint8_t {
   nothing,  // nothing is due
   moved,    // somebody moved the cursor: read it again, and the log from there
   capped,   // as many leases as the group may have at a time: wait for a settlement
+  queued,   // the event was taken, and waits for an earlier one of its key: go on with the next
+  full,     // no cell is left for one more unsettled event: wait for a settlement
 };
 struct Taken {
   Outcome outcome = Outcome::nothing;
@@ -102,6 +105,8 @@ struct CellView {
   layout::Id128 id;
   std::int64_t first_failure = 0;  // wall; 0: none
   std::int64_t last_failure = 0;
+  std::uint64_t key = 0;   // in a group ordered by key: hash of the event's; 0: none
+  std::int64_t taken = 0;  // with a key: when it was taken, wall
 
   std::int64_t time() const { return std::int64_t(state.high); }
 };

@@ -57,6 +57,7 @@ enum class CellState : std::uint8_t {
   waiting = 3,    // to be delivered again; `time` is when
   dead = 4,       // waits for the daemon to move it to the dead-letter queue; `time` is since when
   acked = 5,      // settled; its id is still to be remembered by the dedupe window, and anybody may do that
+  queued = 6,     // taken, never to be delivered before the event it stands behind in its key's lane is settled
 };
 // Why the last delivery failed; what a dead letter's disposition says.
 enum class Failure : std::uint8_t {
@@ -182,6 +183,59 @@ static_assert(sizeof(DedupeEntry) == 32);
 inline constexpr std::uint32_t kBucketEntries = 64;
 inline constexpr std::uint32_t kDedupeMax = 1u << 22;  // ids a window can remember
 
+// Key order. A lane is the unsettled events of one key, one behind another. The lane table has an entry for the last of
+// each, found by the key's hash: 17 bits name a bucket, the other 47 are the entry's tag. An entry says nothing once its
+// event is settled, so nobody ever clears one. When a bucket has no room for one more lane, two become one, with tag 0.
+inline constexpr std::uint32_t kLaneBuckets = 1u << 17;
+inline constexpr std::uint32_t kLaneBucketEntries = 8;
+inline constexpr std::uint32_t kLaneEntries = kLaneBuckets * kLaneBucketEntries;
+inline constexpr std::uint64_t k40 = (1ull << 40) - 1;
+inline constexpr std::uint64_t kLaneTag = (1ull << 47) - 1;
+inline constexpr std::uint64_t kSharedLane = 0;  // the tag of a lane of several keys
+struct LaneEntryFields {
+  std::uint64_t offset = 0;    // the event's, low 40 bits
+  std::uint32_t cell = 0;      // its cell, 20 bits
+  std::uint32_t stamp = 0;     // 21 bits of the time of its taking: a value that is replaced never comes back
+  std::uint64_t tag = 0;       //
+};
+constexpr Pair pack(const LaneEntryFields& f) {
+  const std::uint64_t stamp = f.stamp & 0x1fffff;
+  return {(f.offset & k40) | std::uint64_t(f.cell & 0xfffff) << 40 | (stamp & 0xf) << 60,
+          (f.tag & kLaneTag) | stamp >> 4 << 47};
+}
+constexpr LaneEntryFields lane_entry_of(const Pair& p) {
+  return {p.low & k40, std::uint32_t(p.low >> 40 & 0xfffff), std::uint32_t(p.low >> 60 | p.high >> 47 << 4),
+          p.high & kLaneTag};
+}
+static_assert(pack(lane_entry_of({0xfedcba9876543210ull, 0x0123456789abcdefull})) ==
+              Pair{0xfedcba9876543210ull, 0x0123456789abcdefull});
+static_assert(sizeof(Pair) * kLaneBucketEntries == kFalseShare);
+constexpr std::uint32_t lane_bucket_of(std::uint64_t key) { return std::uint32_t(key >> 47); }
+constexpr std::uint64_t lane_tag_of(std::uint64_t key) { return (key & kLaneTag) == 0 ? 1 : key & kLaneTag; }
+
+// Beside each cell: where its event stands in its lane. Written by a TENTATIVE cell's owner, `next` by anybody.
+struct alignas(kLine) Lane {
+  Word key;            // the key's hash; 0: the event has none, or nobody cares, and the rest means nothing
+  Word place;          // lane_place: the entry of the table that becomes this event's
+  Word replaced_low;   // that entry, as it was before; when the place says `waits`, it names the event to wait for
+  Word replaced_high;  //
+  Word next;           // the cell of the event behind this one, plus 1; a hint: 0, or wrong, costs a moment
+  Word taken;          // when the event was taken, wall, for people
+  Word reserved[2];
+};
+static_assert(sizeof(Lane) == kLine);
+struct LanePlace {
+  std::uint32_t entry = 0;
+  bool waits = false;
+  bool shared = false;  // the entry's tag becomes kSharedLane
+};
+constexpr std::uint64_t pack(const LanePlace& p) {
+  return std::uint64_t{p.entry} | std::uint64_t{p.waits} << 32 | std::uint64_t{p.shared} << 33;
+}
+constexpr LanePlace lane_place_of(std::uint64_t word) {
+  return {std::uint32_t(word & (kLaneEntries - 1)), (word >> 32 & 1) != 0, (word >> 33 & 1) != 0};
+}
+
 inline constexpr std::uint32_t kCellsMax = 1u << 19;      // unsettled events of a group in one topic
 inline constexpr std::uint64_t kLettersMax = 1ull << 26;  // dead letters that can be marked redriven or purged
 
@@ -221,7 +275,13 @@ struct GroupTopicControl {
   Word expired_skipped;
   Word missed;   // events that were overwritten or removed before the group came to them
   Word damaged;  // offsets on disk that could not be read
-  std::byte reserved1[kPage - 3 * kFalseShare - 11 * sizeof(Word)];
+  Word queued;   // events that stand behind another of their key, about: never too few while a sweep is needed
+  Word full;     // how often there was no cell for a fresh event, so that the cursor waited
+  std::byte reserved2[kFalseShare - 13 * sizeof(Word)];
+  alignas(kFalseShare) Word lanes_allocated;  // lanes of cells below this number may be touched
+  std::byte reserved3[kFalseShare - sizeof(Word)];
+  Word lane_pages[kLaneEntries * sizeof(Pair) / kPage / 64];  // a bit a page of the lane table: it may be touched
+  std::byte reserved1[kPage - 5 * kFalseShare - kLaneEntries * sizeof(Pair) / kPage / 8];
 
   Word occupied[kCellsMax / 64];  // a cell that holds an event has its bit set; a set bit alone means nothing
   Word due[kCellsMax / 64];       // for 64 cells each: none of their `time`s is earlier; see group/due.hpp
@@ -231,7 +291,9 @@ inline constexpr std::size_t kCellsAt = 2 * kPage + 2 * (kCellsMax / 8);
 static_assert(sizeof(GroupTopicControl) == kCellsAt && kCellsAt % kPage == 0);
 inline constexpr std::size_t kMarksAt = kCellsAt + std::size_t{kCellsMax} * sizeof(Cell);
 inline constexpr std::size_t kNotesAt = kMarksAt + kLettersMax / 8;
-inline constexpr std::size_t kDedupeAt = kNotesAt + std::size_t{kCellsMax} * 2 * sizeof(Note);
+inline constexpr std::size_t kLanesAt = kNotesAt + std::size_t{kCellsMax} * 2 * sizeof(Note);
+inline constexpr std::size_t kLaneTableAt = kLanesAt + std::size_t{kCellsMax} * sizeof(Lane);
+inline constexpr std::size_t kDedupeAt = kLaneTableAt + std::size_t{kLaneEntries} * sizeof(Pair);
 // The file's length without the dedupe window; the window adds dedupe_entries * sizeof(DedupeEntry).
 inline constexpr std::size_t kGroupTopicBytes = kDedupeAt;
 

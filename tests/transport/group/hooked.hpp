@@ -139,6 +139,7 @@ class hooked_atomic_ref {
 #include "group/dedupe.cpp"
 #include "group/due.cpp"
 #include "group/inspect.cpp"
+#include "group/lanes.cpp"
 #include "group/letters.cpp"
 #include "group/marks.cpp"
 #include "group/notes.cpp"

@@ -22,6 +22,7 @@ constexpr std::uint32_t kVictim = 1, kOther = 2, kDeadBefore = 3, kSurvivor = 4;
 struct Journal {
   std::array<volatile std::uint8_t, kEvents> tried;
   std::array<volatile std::uint8_t, kEvents> done;
+  std::array<volatile std::uint8_t, kEvents> rejected;  // before
   volatile std::uint8_t finished;
 };
 
@@ -31,14 +32,16 @@ struct Scenario {
   bool copies;  // all events carry one id
   std::function<void(const Mapping&, const layout::GroupOptions&)> prepare;
   std::function<void(GroupTopic&, Journal&)> act;
+  std::uint64_t keys = 0;  // events have one of so many keys, and an order by them
 };
 
 Fresh event_of(const Scenario& scenario, std::uint64_t offset) {
   Fresh event = event_at(offset);
   if (scenario.copies) event.id = id_of(0);
+  if (scenario.keys != 0) event.key = 1 + offset % scenario.keys;
   return event;
 }
-// A lease that names no cell when the log is at its end.
+// A lease that names no cell when the log is at its end; events that are queued on the way are taken, too.
 Lease take(GroupTopic& group, const Scenario& scenario, std::int64_t now = kStart) {
   for (;;) {
     const auto cursor = group.cursor();
@@ -162,6 +165,63 @@ const std::vector<Scenario>& scenarios() {
          }
          while (const auto lease = lease_due(group, kStart)) ack(group, *lease, journal);
        }},
+      {"OneKey", false, false, nothing,
+       [](GroupTopic& group, Journal& journal) {
+         const Lease first = take(group, scenarios()[11]);
+         take(group, scenarios()[11]);
+         ack(group, first, journal);
+         while (const auto lease = lease_due(group, kStart)) ack(group, *lease, journal);
+       },
+       1},
+      {"TwoKeys", false, false, nothing,
+       [](GroupTopic& group, Journal& journal) {
+         const Lease first = take(group, scenarios()[12]), second = take(group, scenarios()[12]);
+         take(group, scenarios()[12]);
+         ack(group, second, journal);
+         ack(group, first, journal);
+         while (const auto lease = lease_due(group, kStart)) ack(group, *lease, journal);
+       },
+       2},
+      {"KeyAfterKey", false, false, nothing,
+       [](GroupTopic& group, Journal& journal) {
+         for (int i = 0; i < 3; ++i) ack(group, take(group, scenarios()[13]), journal);
+       },
+       1},
+      {"AKeysEventFailsAndIsRejected", false, false, nothing,
+       [](GroupTopic& group, Journal& journal) {
+         const Lease first = take(group, scenarios()[14]);
+         take(group, scenarios()[14]);
+         (void)group.nak(first, kStart, {"class", "reason"}, 0);
+         const auto again = lease_due(group, kStart);
+         if (!again) return;
+         journal.rejected[again->offset] = 1;
+         (void)group.reject(*again, kStart);
+         while (const auto lease = lease_due(group, kStart)) ack(group, *lease, journal);
+       },
+       2},
+      {"AKeyIsQueuedBehindAnothersLease", false, false,
+       [](const Mapping& mapping, const layout::GroupOptions& options) {
+         GroupTopic other = open_view(mapping, options, kOther);
+         (void)other.ack(take(other, scenarios()[15]), kStart);
+         take(other, scenarios()[15], kStart - 60 * kSecond);
+       },
+       [](GroupTopic& group, Journal&) {
+         take(group, scenarios()[15]);
+         group.sweep(kStart, kNobodyIsDead);
+       },
+       1},
+      {"SweepFindsATurnThatNobodyTook", false, false,
+       [](const Mapping& mapping, const layout::GroupOptions& options) {
+         GroupTopic before = open_view(mapping, options, kDeadBefore);
+         const Lease first = take(before, scenarios()[16]);
+         take(before, scenarios()[16]);
+         (void)before.ack(first, kStart);
+       },
+       [](GroupTopic& group, Journal& journal) {
+         group.sweep(kStart, kNobodyIsDead);
+         while (const auto lease = lease_due(group, kStart)) ack(group, *lease, journal);
+       },
+       1},
   };
   return all;
 }
@@ -170,6 +230,17 @@ const std::vector<Scenario>& scenarios() {
 struct Tally {
   std::array<int, kEvents> settled{};
   std::array<int, kEvents> processed{};
+  const Journal* victim = nullptr;
+  std::uint64_t prepared = 0;  // events settled before
+
+  // An event is delivered: were those before it of its key settled?
+  void expect_turn(const Scenario& scenario, std::uint64_t offset) const {
+    if (scenario.keys == 0) return;
+    for (std::uint64_t before = offset % scenario.keys; before < offset; before += scenario.keys) {
+      EXPECT_TRUE(settled[before] != 0 || victim->tried[before] != 0 || victim->rejected[before] != 0 || before < prepared)
+          << offset << " came before " << before << " of its key was settled";
+    }
+  }
 };
 
 // A member that processes all there is, for a minute.
@@ -182,8 +253,10 @@ void drain(GroupTopic& group, const Scenario& scenario, const IsDead& is_dead, s
       if (taken->outcome != Outcome::lease && group.started() && cursor.offset < kEvents) {
         taken = group.take_fresh(cursor, event_of(scenario, cursor.offset), now);
       }
+      if (taken && taken->outcome == Outcome::queued) continue;
       if (!taken || taken->outcome != Outcome::lease) break;
       Lease lease = taken->lease;
+      tally.expect_turn(scenario, lease.offset);
       const Admit answer = scenario.copies ? group.admit(lease, now).value() : Admit::admitted;
       if (answer == Admit::busy) {
         (void)group.park(lease, now + kMs);
@@ -230,13 +303,15 @@ class Image {
   Journal journal() const { return journal_copy_; }
 
  private:
-  static constexpr std::array<std::pair<std::size_t, std::size_t>, 7> kParts = {{
+  static constexpr std::array<std::pair<std::size_t, std::size_t>, 9> kParts = {{
       {0, 2 * layout::kPage},
       {offsetof(layout::GroupTopicControl, occupied), 64},
       {offsetof(layout::GroupTopicControl, due), 64},
       {layout::kCellsAt, 64 * sizeof(layout::Cell)},
       {layout::kMarksAt, 64},
       {layout::kNotesAt, 64 * 2 * sizeof(layout::Note)},
+      {layout::kLanesAt, 64 * sizeof(layout::Lane)},
+      {layout::kLaneTableAt, layout::kPage},
       {layout::kDedupeAt, 64 * sizeof(layout::DedupeEntry)},
   }};
   static constexpr std::size_t at(std::size_t part) {
@@ -321,10 +396,13 @@ TEST_P(GroupKill, AtEveryChangeOfSharedMemoryLosesNothing) {
     image.put_into(copy);
     const Journal journal = image.journal();
     expect_bounds(copy);
+    expect_order(copy);
     redrive_again(copy);
     GroupTopic survivor = open_view(copy, options_, kSurvivor, 1, scenario().marks);
     EXPECT_LE(survivor.committed().offset, kEvents);
     Tally tally;
+    tally.victim = &journal;
+    tally.prepared = prepared_;
     std::int64_t now = kStart + 10 * kSecond;
     drain(
         survivor, scenario(), [](std::uint32_t slot, std::uint32_t) { return slot == kVictim || slot == kDeadBefore; },
@@ -371,6 +449,8 @@ TEST_P(GroupKill, StoppedAtEveryChangeOfSharedMemoryItHoldsUpNobodyAndSpoilsNoth
     if (!alive) break;
     SCOPED_TRACE("stopped at image " + std::to_string(stop));
     Tally tally;
+    tally.victim = journal_;
+    tally.prepared = prepared_;
     std::int64_t now = kStart + 10 * kSecond;
     {
       // Not dead: its leases run out. An operator's redrive waits for the lock, which a stopped one still holds.

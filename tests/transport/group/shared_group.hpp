@@ -41,6 +41,9 @@ class Mapping {
   layout::Cell& cell(std::uint32_t index) const {
     return reinterpret_cast<layout::Cell*>(base_ + layout::kCellsAt)[index];
   }
+  layout::Lane& lane(std::uint32_t index) const {
+    return reinterpret_cast<layout::Lane*>(base_ + layout::kLanesAt)[index];
+  }
   layout::CellFields fields(std::uint32_t index) const { return layout::cell_of(cell(index).state.low); }
   layout::CellState state(std::uint32_t index) const { return fields(index).state; }
 
@@ -49,6 +52,27 @@ class Mapping {
   std::size_t size_;
   std::byte* base_;
 };
+
+// No event of a key is delivered, or could be, while an earlier one of it is unsettled.
+inline void expect_order(const Mapping& mapping) {
+  using layout::CellState;
+  std::map<std::uint64_t, std::uint64_t> first;  // unsettled one by key
+  const std::uint64_t lanes = mapping.control().lanes_allocated.load();
+  for (const bool check : {false, true}) {
+    for (std::uint32_t index = 0; index < lanes; ++index) {
+      const CellState state = mapping.state(index);
+      const std::uint64_t key = mapping.lane(index).key.load(), offset = mapping.cell(index).offset.load();
+      const bool moves = state == CellState::leased || state == CellState::waiting;
+      if (key == 0 || (!moves && state != CellState::queued)) continue;
+      if (!check) {
+        const auto there = first.emplace(key, offset).first;
+        there->second = std::min(there->second, offset);
+      } else if (moves) {
+        EXPECT_EQ(offset, first.at(key)) << "key " << key;
+      }
+    }
+  }
+}
 
 // What a test does to allocation, and sees of it.
 struct Space {

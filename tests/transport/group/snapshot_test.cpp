@@ -261,5 +261,74 @@ TEST_F(SnapshotBytesTest, FlippedAndOverwrittenBytesNeverCrash) {
   }
 }
 
+// --- Keys
+
+class KeySnapshotTest : public SnapshotTest {
+ protected:
+  Taken take(GroupTopic& group, std::uint64_t key) {
+    const auto cursor = group.cursor();
+    Fresh event = event_at(cursor.offset);
+    event.key = key;
+    return group.take_fresh(cursor, event, now_).value();
+  }
+  std::optional<std::uint64_t> settle_due(GroupTopic& group) {
+    const auto lease = lease_due(group, now_);
+    if (!lease) return std::nullopt;
+    EXPECT_TRUE(group.ack(*lease, now_));
+    return lease->offset;
+  }
+};
+
+TEST_F(KeySnapshotTest, AKeysEventsKeepTheirOrderAndFreshOnesComeBehindThem) {
+  ASSERT_TRUE(a_.nak(take(a_, 1).lease, now_, {}, 0));
+  for (const std::uint64_t key : {1, 2, 1, 2, 1}) take(a_, key);
+  Restored back(taken(b_), kEnd, Instant(now_, wall_));
+  ASSERT_EQ(back.code, Errc::ok);
+  EXPECT_EQ(back.group.info().queued, 3u);
+  EXPECT_EQ(back.mapping.control().queued.load(), 3u);
+  EXPECT_EQ(take(back.group, 1).outcome, Outcome::queued);
+  std::map<std::uint64_t, std::vector<std::uint64_t>> order;
+  while (const auto offset = settle_due(back.group)) order[*offset == 2 || *offset == 4].push_back(*offset);
+  EXPECT_EQ(order[false], (std::vector<std::uint64_t>{0, 1, 3, 5, 6}));
+  EXPECT_EQ(order[true], (std::vector<std::uint64_t>{2, 4}));
+}
+
+TEST_F(KeySnapshotTest, ARetryThatWaitsHoldsItsKeyAfterARestoreToo) {
+  ASSERT_TRUE(a_.nak(take(a_, 1).lease, now_, {}, 10 * kSecond));
+  take(a_, 1);
+  Restored back(taken(b_), kEnd, Instant(now_, wall_));
+  EXPECT_FALSE(settle_due(back.group));
+  now_ += 10 * kSecond;
+  EXPECT_EQ(settle_due(back.group), 0u);
+  EXPECT_EQ(settle_due(back.group), 1u);
+}
+
+TEST_F(KeySnapshotTest, ADeadEventHoldsNothingAfterARestore) {
+  ASSERT_TRUE(a_.reject(take(a_, 1).lease, now_));
+  take(a_, 1);
+  Restored back(taken(b_), kEnd, Instant(now_, wall_));
+  EXPECT_EQ(settle_due(back.group), 1u);
+}
+
+TEST_F(KeySnapshotTest, ManyKeysAndCrowdedBucketsComeBackWithTheirOrder) {
+  for (std::uint64_t i = 0; i < 3000; ++i) take(a_, 1 + i * 7 % 31);  // all in one bucket
+  Restored back(taken(b_), kEnd, Instant(now_, wall_));
+  ASSERT_EQ(back.code, Errc::ok);
+  expect_order(back.mapping);
+  std::map<std::uint64_t, std::uint64_t> last;
+  std::uint64_t settled = 0;
+  for (int idle = 0; idle < 3; ++idle) {
+    back.group.sweep(now_, kNobodyIsDead);
+    while (const auto offset = settle_due(back.group)) {
+      const std::uint64_t key = 1 + *offset * 7 % 31;
+      EXPECT_TRUE(!last.contains(key) || last[key] < *offset);
+      last[key] = *offset;
+      ++settled;
+      idle = 0;
+    }
+  }
+  EXPECT_EQ(settled, 3000u);
+}
+
 }  // namespace
 }  // namespace penstock::group::testing

@@ -179,15 +179,25 @@ TEST_F(TakeTest, CellsGrowInStepsAndAreAllocatedBeforeTheyAreUsed) {
   EXPECT_EQ(mapping_.control().cells_allocated.load(), 512u);
 }
 
-TEST_F(TakeTest, AFullMemoryIsAnErrorAndLosesNothing) {
+TEST_F(TakeTest, NoMemoryForTheFirstCellIsAnError) {
+  space_.full = true;
+  EXPECT_EQ(code_of(a_.take_fresh(a_.cursor(), event_at(0), now_)), Errc::no_space);
+  EXPECT_EQ(a_.cursor().offset, 0u);
+  space_.full = false;
+  EXPECT_EQ(lease_next(a_, now_).offset, 0u);
+}
+
+TEST_F(TakeTest, WhereThereIsNoMemoryForMoreCellsTheCursorWaitsAndTellsSo) {
   options_.max_in_flight = 0;
   std::vector<Lease> leases;
   for (int i = 0; i < 64; ++i) leases.push_back(lease_next(a_, now_));
   space_.full = true;
-  EXPECT_EQ(code_of(a_.take_fresh(a_.cursor(), event_at(64), now_)), Errc::no_space);
+  EXPECT_EQ(take_next(a_, now_).outcome, Outcome::full);
   EXPECT_EQ(a_.cursor().offset, 64u);
   EXPECT_EQ(mapping_.control().in_flight.load(), 64u);
+  EXPECT_EQ(a_.info().full, 1u);
   ASSERT_TRUE(b_.ack(leases[10], now_));
+  now_ += 5 * kMs;  // not looked for again at once
   EXPECT_EQ(lease_next(a_, now_).offset, 64u) << "a cell that was settled is found again, by any member";
 }
 
@@ -207,8 +217,9 @@ TEST_F(TakeTest, TheLastCellIsTheLimit) {
     for (std::uint32_t i = 0; i < 64; ++i) mapping_.cell(group * 64 + i).state = {std::uint64_t(CellState::dead), 0};
   }
   for (int i = 0; i < 64; ++i) lease_next(a_, now_);
-  EXPECT_EQ(code_of(a_.take_fresh(a_.cursor(), event_at(64), now_)), Errc::too_many);
+  EXPECT_EQ(take_next(a_, now_).outcome, Outcome::full);
   EXPECT_EQ(a_.cursor().offset, 64u);
+  EXPECT_EQ(a_.info().full, 1u);
 }
 
 TEST_F(TakeTest, DueRetriesComeBackWhenTheyAreDueAndNotBefore) {

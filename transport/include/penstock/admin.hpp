@@ -37,6 +37,8 @@ struct GroupTopicInfo {
   std::uint64_t lag = 0;   // unsettled events
   std::uint64_t in_flight = 0;
   std::uint64_t retrying = 0;  // waiting for a retry, or for the daemon to move them to the DLQ
+  std::uint64_t queued = 0;    // ordered by key: taken, and behind an earlier event of their key
+  std::uint64_t full = 0;      // how often fresh events had to wait since as many were unsettled as a group can hold
   std::int64_t oldest_pending_ms = 0;
   std::uint64_t delivered = 0, acked = 0, redelivered = 0, duplicates_skipped = 0, dead_lettered = 0;
   std::uint64_t missed = 0;   // overwritten or removed before the group came to them
@@ -47,12 +49,23 @@ struct GroupTopicInfo {
 struct PendingInfo {
   std::string topic;
   Offset offset = 0;
-  std::string state;  // leased, waiting, dead
+  std::string state;  // leased, waiting, queued (behind another of its key), dead
   std::string member;
   std::uint32_t attempts = 0;  // failed so far
   std::uint32_t delivered = 0;
   Timestamp due{};  // the lease's end, or when it comes back
   std::string error_class, reason;
+};
+
+// In a group ordered by key: a key with an unsettled event, which its later events wait for.
+struct KeyInfo {
+  std::string topic;
+  std::optional<std::string> key;  // nothing when the event can no longer be read
+  Offset offset = 0;               // the event's
+  std::string state;               // leased, retrying
+  std::uint32_t attempt = 1;       // failed attempts + 1
+  std::uint64_t behind = 0;        // events of the key that wait for it, of those the group has come to
+  Timestamp since{};               // when the group took the event
 };
 
 struct BusInfo {

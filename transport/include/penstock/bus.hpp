@@ -40,6 +40,7 @@ class Bus {
   Result<GroupInfo> describe_group(std::string_view group) const;
   Result<std::vector<GroupTopicInfo>> group_topics(std::string_view group) const;
   Result<std::vector<PendingInfo>> group_pending(std::string_view group) const;
+  Result<std::vector<KeyInfo>> group_keys(std::string_view group) const;  // by topic and offset
   Result<void> set_group(std::string_view group, const std::vector<std::string>& patterns,
                          const ConsumerOptions& options);
   Result<void> pause_group(std::string_view group, bool paused);
