@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <map>
 #include <new>
@@ -25,8 +27,21 @@ constexpr std::uint64_t kNotes = 1 << 20;
 constexpr auto kDeadline = 100s;
 
 // What members write down, in one order. `lease` is the number of the note that began it.
-enum class Kind : std::uint32_t { nothing, begun, acking, acked, naking, naked, rejecting, rejected, releasing, released,
-                                  hanging, crashing, stale };
+enum class Kind : std::uint32_t {
+  nothing,
+  begun,
+  acking,
+  acked,
+  naking,
+  naked,
+  rejecting,
+  rejected,
+  releasing,
+  released,
+  hanging,
+  crashing,
+  stale
+};
 struct Note {
   std::atomic<Kind> kind;
   std::uint32_t attempt;
@@ -75,7 +90,9 @@ ConsumerOptions options() {
 class Member {
  public:
   Member(Shared& shared, const std::string& bus, std::uint64_t seed)
-      : shared_(shared), consumer_(Bus::open(bus).value().consumer("g", {"orders"}, options()).value()), random_(seed) {}
+      : shared_(shared),
+        consumer_(Bus::open(bus).value().consumer("g", {"orders"}, options()).value()),
+        random_(seed) {}
 
   void run() {
     while (!shared_.stop.load()) {
@@ -144,7 +161,12 @@ template <class Act>
 pid_t process(Act&& act) {
   const pid_t pid = ::fork();
   if (pid != 0) return pid;
-  act();
+  try {
+    act();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    std::abort();  // and not on in the parent's test
+  }
   ::_exit(0);
 }
 
@@ -224,8 +246,8 @@ class History {
       if (!perhaps_not) ++event.failures;
     }
     if (note.attempt != event.failures + 1)
-      wrong(note.offset, "has attempt " + std::to_string(note.attempt) + " after " + std::to_string(event.failures) +
-                             " failures");
+      wrong(note.offset,
+            "has attempt " + std::to_string(note.attempt) + " after " + std::to_string(event.failures) + " failures");
     event.open = lease;
     event.intent = Kind::begun;
     ++event.leases;
@@ -272,7 +294,8 @@ class Run {
     if (::mkdtemp(pattern.data()) == nullptr) std::abort();
     directory_ = pattern;
     bus_ = directory_ + "/bus";
-    void* at = ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* at =
+        ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED) std::abort();
     shared_ = new (at) Shared;
   }
@@ -287,7 +310,7 @@ class Run {
 
   KeyRunResult go() {
     // The parent never holds a bus while it forks.
-    Bus::open(bus_).value().create_topic("orders").value();
+    if (!Bus::open(bus_).value().create_topic("orders")) std::abort();
     for (const std::uint64_t half : {0, 1}) {
       start_daemon();
       publish(half);
@@ -365,9 +388,10 @@ class Run {
       // A process of its own looks, so that this one never has handles to inherit.
       int status = 0;
       ::waitpid(process([&] {
-                  auto topics = Bus::open(bus_).value().group_topics("g");
-                  bool all = bool(topics) && !topics->empty();
-                  for (const GroupTopicInfo& topic : topics.value())
+                  const auto topics = Bus::open(bus_).value().group_topics("g");
+                  if (!topics) ::_exit(0);  // nobody has joined yet
+                  bool all = !topics->empty();
+                  for (const GroupTopicInfo& topic : *topics)
                     all = all && topic.lag == 0 && (topic.topic != "orders" || topic.next_offset == end_offset);
                   ::_exit(all ? 7 : 0);
                 }),
@@ -382,7 +406,7 @@ class Run {
     Bus bus = Bus::open(bus_).value();
     std::vector<std::string> keys;
     auto reader = bus.reader("orders", StartAt::beginning()).value();
-    const auto visit = [&](const EventView& event) { keys.push_back(event.key() ? std::string(*event.key()) : ""); };
+    auto visit = [&](const EventView& event) { keys.push_back(event.key() ? std::string(*event.key()) : ""); };
     while (reader.poll(visit, 256).value() != 0) {
     }
     History history(*shared_, keys);

@@ -57,14 +57,15 @@ int describe(const Globals& globals, Bus& bus, const std::string& name) {
   if (!topics) return complain(topics.error(), name);
   Out out;
   if (!globals.json) print_options(out, *info);
-  Table table({"TOPIC", "COMMITTED", "NEXT", "LAG", "IN-FLIGHT", "RETRYING", "QUEUED", "OLDEST-MS", "DELIVERED", "ACKED",
-               "REDELIVERED", "DUPLICATES", "DEAD", "MEMBERS"});
+  Table table({"TOPIC", "COMMITTED", "NEXT", "LAG", "IN-FLIGHT", "RETRYING", "QUEUED", "OLDEST-MS", "DELIVERED",
+               "ACKED", "REDELIVERED", "DUPLICATES", "DEAD", "MEMBERS"});
   for (const GroupTopicInfo& t : *topics) {
     if (globals.json) out << line(group_topic_json(t));
     table.add({t.topic, std::to_string(t.committed), std::to_string(t.next_offset), std::to_string(t.lag),
                std::to_string(t.in_flight), std::to_string(t.retrying), std::to_string(t.queued),
-               std::to_string(t.oldest_pending_ms), std::to_string(t.delivered), std::to_string(t.acked), std::to_string(t.redelivered),
-               std::to_string(t.duplicates_skipped), std::to_string(t.dead_lettered), std::to_string(t.members)});
+               std::to_string(t.oldest_pending_ms), std::to_string(t.delivered), std::to_string(t.acked),
+               std::to_string(t.redelivered), std::to_string(t.duplicates_skipped), std::to_string(t.dead_lettered),
+               std::to_string(t.members)});
   }
   if (!globals.json) table.print(out, globals.colored(1));
   if (!globals.json) {
@@ -229,7 +230,8 @@ void add_group(CLI::App& app, Plan& plan) {
   add_set(*group, flags, plan);
   add(*group, flags, plan, "pending", "Events that are leased, wait for a retry, or for the DLQ",
       "pending fulfillment --keys", [](const Globals& g, Bus& bus, const GroupFlags& f) { return pending(g, bus, f); })
-      ->add_flag("--keys", flags->keys, "Ordered by key: the keys that hold back later events, by which event; else with the events' keys");
+      ->add_flag("--keys", flags->keys,
+                 "Ordered by key: the keys that hold back later events, by which event; else with the events' keys");
   add(*group, flags, plan, "seek", "Go on elsewhere", "seek analytics --to -1h",
       [](const Globals&, Bus& bus, const GroupFlags& f) { return seek(bus, f); })
       ->add_option("--to", flags->to, "beginning, end, an offset or a time")

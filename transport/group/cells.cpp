@@ -22,8 +22,8 @@ void set_bit(Word& word, std::uint32_t cell) {
 
 }  // namespace
 
-// The cursor, as `seen`, names a cell: if that is still TENTATIVE it stands for an event, and has to be in its lane, and
-// LEASED or QUEUED, before the cursor may name another. False: the cursor is not as seen any more.
+// The cursor, as `seen`, names a cell: if that is still TENTATIVE it stands for an event, and has to be in its lane,
+// and LEASED or QUEUED, before the cursor may name another. False: the cursor is not as seen any more.
 bool GroupTopic::confirm(const CursorFields& seen) {
   if (seen.cell >= region_.cells()) return true;
   Cell& cell = region_.cell(seen.cell);

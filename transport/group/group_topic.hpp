@@ -211,10 +211,10 @@ class GroupTopic {
   std::int64_t last_end_ = 0;       // of the leases given by this view: none is given twice
   std::int64_t recounted_ = INT64_MIN;
   std::int64_t full_looked_ = INT64_MIN;
-  std::int64_t full_until_ = INT64_MIN;         // every cell was in use: not looked at again before
-  std::uint32_t ready_ = layout::kNoCell;       // an event whose turn came when we settled the one before it
-  std::uint64_t promoted_ = 0;                  // such events that we left to others
-  std::int64_t drift_ = 0, queued_drift_ = 0;   // of the counters, as the last recount saw them
+  std::int64_t full_until_ = INT64_MIN;        // every cell was in use: not looked at again before
+  std::uint32_t ready_ = layout::kNoCell;      // an event whose turn came when we settled the one before it
+  std::uint64_t promoted_ = 0;                 // such events that we left to others
+  std::int64_t drift_ = 0, queued_drift_ = 0;  // of the counters, as the last recount saw them
   std::uint32_t sweeps_ = 0;
   std::uint64_t random_;
 };

@@ -6,15 +6,15 @@ namespace penstock::group {
 
 using namespace layout;
 
-// Who looks at an entry has confirmed the event taken last, and so has everybody before him: a TENTATIVE cell is another
-// event's by now. First the state, then the offset: if another event came in between, this one is settled.
+// Who looks at an entry has confirmed the event taken last, and so has everybody before him: a TENTATIVE cell is
+// another event's by now. First the state, then the offset: if another event came in between, this one is settled.
 bool stands(const Region& region, const Pair& entry) {
   const LaneEntryFields last = lane_entry_of(entry);
   if (entry == Pair{} || last.cell >= region.cells()) return false;
   const Cell& cell = region.cell(last.cell);
   const CellFields fields = cell_of(load16_low(&cell.state));
-  const bool unsettled = fields.state == CellState::leased || fields.state == CellState::waiting ||
-                         fields.state == CellState::queued;
+  const bool unsettled =
+      fields.state == CellState::leased || fields.state == CellState::waiting || fields.state == CellState::queued;
   return unsettled && fields.offset_low == (last.offset & 0xfff) && (cell.offset.load() & k40) == last.offset;
 }
 

@@ -1,7 +1,7 @@
-// Lanes: the order of a key's events. An event that is taken stands behind the last unsettled one of its key, and may be
-// delivered once that one is settled or dead. Which one that is was decided when the event was taken, and never changes;
-// so nobody has to unlink, hand over or clear anything, and who dies leaves nothing for others to mend. PROTOCOL.md
-// tells the order of the steps.
+// Lanes: the order of a key's events. An event that is taken stands behind the last unsettled one of its key, and may
+// be delivered once that one is settled or dead. Which one that is was decided when the event was taken, and never
+// changes; so nobody has to unlink, hand over or clear anything, and who dies leaves nothing for others to mend.
+// PROTOCOL.md tells the order of the steps.
 #pragma once
 
 #include "group/region.hpp"

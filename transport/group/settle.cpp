@@ -56,8 +56,8 @@ bool GroupTopic::its_turn(std::uint32_t index, const Pair& state) const {
   return state_of_cell(state) == CellState::queued && !stands(region_, read_lane(region_, index).replaced);
 }
 
-// The event in front of this cell's was settled by us. We are likely to ask for work next, and then nobody has to search
-// for it; but should we not, it is found by others' sweeps. One is enough: the rest is for whoever asks first.
+// The event in front of this cell's was settled by us. We are likely to ask for work next, and then nobody has to
+// search for it; but should we not, it is found by others' sweeps. One is enough: the rest is for whoever asks first.
 void GroupTopic::pass_on(std::uint32_t next, bool to_us) {
   if (next >= region_.cells()) return;
   const Pair state = load16_guess(&region_.cell(next).state);

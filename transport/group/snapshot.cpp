@@ -6,8 +6,8 @@
 //   an event that is settled in the snapshot was settled before the ids were read, and its id, which is remembered
 //   before its cell is free, is among them; or its cell was seen as ACKED, and then the snapshot remembers it. The
 //   other way round a processed id could be forgotten.
-//   Of a key's events the first that the snapshot has must be unsettled when all cells have been read, or one could be in
-//   it though a later one of its key was settled, and would come again after it.
+//   Of a key's events the first that the snapshot has must be unsettled when all cells have been read, or one could be
+//   in it though a later one of its key was settled, and would come again after it.
 #include "group/snapshot.hpp"
 
 #include <algorithm>
@@ -122,10 +122,10 @@ void write_ids(const Region& region, SnapshotWriter& writer, const CellsWritten&
 // Leaves out, or takes as they are now, the first events of each key that were settled meanwhile. What comes after one
 // that is unsettled still is unsettled, too.
 void GroupTopic::look_again(std::vector<CellView>& found) const {
-  const auto first_plain = std::partition(found.begin(), found.end(), [](const CellView& cell) { return cell.key != 0; });
-  std::sort(found.begin(), first_plain, [](const CellView& a, const CellView& b) {
-    return a.key != b.key ? a.key < b.key : a.offset < b.offset;
-  });
+  const auto first_plain =
+      std::partition(found.begin(), found.end(), [](const CellView& cell) { return cell.key != 0; });
+  std::sort(found.begin(), first_plain,
+            [](const CellView& a, const CellView& b) { return a.key != b.key ? a.key < b.key : a.offset < b.offset; });
   std::uint64_t done = 0;  // the key whose first unsettled event was found
   auto kept = found.begin();
   for (auto cell = found.begin(); cell != found.end(); ++cell) {

@@ -93,18 +93,20 @@ Result<Taken> GroupTopic::take_fresh(const CursorFields& seen, const Fresh& even
     if (confirm(now)) from = now;
   }
   // The event is ours. Whoever moves the cursor next would do this for us.
-  settle_in(*index, tentative, plan, LaneStep(region_, plan, *index, event.offset, end));
-  if (plan.waits()) return queue(*index, plan);
   const Pair leased = with_cell_state(tentative, CellState::leased);
+  if (plan.key == 0) {
+    cas16(&region_.cell(*index).state, tentative, leased);
+  } else {
+    settle_in(*index, tentative, plan, LaneStep(region_, plan, *index, event.offset, end));
+    if (plan.waits()) return queue(*index, plan);
+  }
   announce(region_, *index, leased.high);
   count(control().delivered);
-  Taken taken{Outcome::lease};
-  taken.lease = {*index, leased, event.offset, event.position, event.id};
-  return taken;
+  return Taken{Outcome::lease, {*index, leased, event.offset, event.position, event.id}};
 }
 
-// Whoever settles the event before looks for who is behind it, and then it is his to pass on. We look once more after we
-// have told: if it was settled before he could know of us, we see that here.
+// Whoever settles the event before looks for who is behind it, and then it is his to pass on. We look once more after
+// we have told: if it was settled before he could know of us, we see that here.
 Taken GroupTopic::queue(std::uint32_t index, const LanePlan& plan) {
   if (stands(region_, plan.replaced)) hint_lane(region_, plan, index);
   if (!stands(region_, plan.replaced)) pass_on(index, true);

@@ -184,8 +184,9 @@ inline constexpr std::uint32_t kBucketEntries = 64;
 inline constexpr std::uint32_t kDedupeMax = 1u << 22;  // ids a window can remember
 
 // Key order. A lane is the unsettled events of one key, one behind another. The lane table has an entry for the last of
-// each, found by the key's hash: 17 bits name a bucket, the other 47 are the entry's tag. An entry says nothing once its
-// event is settled, so nobody ever clears one. When a bucket has no room for one more lane, two become one, with tag 0.
+// each, found by the key's hash: 17 bits name a bucket, the other 47 are the entry's tag. An entry says nothing once
+// its event is settled, so nobody ever clears one. When a bucket has no room for one more lane, two become one, with
+// tag 0.
 inline constexpr std::uint32_t kLaneBuckets = 1u << 17;
 inline constexpr std::uint32_t kLaneBucketEntries = 8;
 inline constexpr std::uint32_t kLaneEntries = kLaneBuckets * kLaneBucketEntries;
@@ -193,10 +194,10 @@ inline constexpr std::uint64_t k40 = (1ull << 40) - 1;
 inline constexpr std::uint64_t kLaneTag = (1ull << 47) - 1;
 inline constexpr std::uint64_t kSharedLane = 0;  // the tag of a lane of several keys
 struct LaneEntryFields {
-  std::uint64_t offset = 0;    // the event's, low 40 bits
-  std::uint32_t cell = 0;      // its cell, 20 bits
-  std::uint32_t stamp = 0;     // 21 bits of the time of its taking: a value that is replaced never comes back
-  std::uint64_t tag = 0;       //
+  std::uint64_t offset = 0;  // the event's, low 40 bits
+  std::uint32_t cell = 0;    // its cell, 20 bits
+  std::uint32_t stamp = 0;   // 21 bits of the time of its taking: a value that is replaced never comes back
+  std::uint64_t tag = 0;     //
 };
 constexpr Pair pack(const LaneEntryFields& f) {
   const std::uint64_t stamp = f.stamp & 0x1fffff;

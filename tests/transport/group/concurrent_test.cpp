@@ -22,7 +22,7 @@ constexpr int kMembers = 3;
 std::uint64_t id_number(std::uint64_t offset) { return offset % 8 == 7 ? (offset - 1) % kIds : offset % kIds; }
 
 struct World {
-  std::uint64_t keys = 0;           // events have one of so many keys, and an order by them
+  std::uint64_t keys = 0;          // events have one of so many keys, and an order by them
   std::uint64_t events = kEvents;  // with few keys most are queued, and every look at all of them takes long
   layout::GroupOptions options;
   Mapping mapping{32768};

@@ -237,7 +237,8 @@ struct Tally {
   void expect_turn(const Scenario& scenario, std::uint64_t offset) const {
     if (scenario.keys == 0) return;
     for (std::uint64_t before = offset % scenario.keys; before < offset; before += scenario.keys) {
-      EXPECT_TRUE(settled[before] != 0 || victim->tried[before] != 0 || victim->rejected[before] != 0 || before < prepared)
+      EXPECT_TRUE(settled[before] != 0 || victim->tried[before] != 0 || victim->rejected[before] != 0 ||
+                  before < prepared)
           << offset << " came before " << before << " of its key was settled";
     }
   }

@@ -144,7 +144,8 @@ TEST_F(LanesTest, ALeaseThatRanOutComesBackBeforeTheNextOfItsKey) {
 
 TEST_F(LanesTest, KeysThatShareABucketAreParallelWhileThereIsRoom) {
   for (std::uint64_t key = 1; key <= layout::kLaneBucketEntries; ++key) lease(a_, key);
-  for (std::uint64_t key = 1; key <= layout::kLaneBucketEntries; ++key) EXPECT_EQ(take(a_, key).outcome, Outcome::queued);
+  for (std::uint64_t key = 1; key <= layout::kLaneBucketEntries; ++key)
+    EXPECT_EQ(take(a_, key).outcome, Outcome::queued);
 }
 
 TEST_F(LanesTest, InACrowdedBucketKeysWaitForOneAnotherAndNoneOvertakesItsOwn) {
@@ -251,8 +252,8 @@ TEST_F(LanesTest, AHotKeyInFrontOfManyOthersHoldsUpNoneOfThem) {
   EXPECT_EQ(mapping_.control().queued.load(), 0u);
 }
 
-// However many of them wait for a retry at once: none is dropped, the cursor waits and says so, fresh ones flow again as
-// soon as there is room.
+// However many of them wait for a retry at once: none is dropped, the cursor waits and says so, fresh ones flow again
+// as soon as there is room.
 TEST_F(LanesTest, AStormOfRetriesIsHeldToTheLastCellAndThenTheCursorWaits) {
   for (std::uint32_t i = 0; i < layout::kCellsMax; ++i) {
     const Taken taken = take(a_, 0);

@@ -12,8 +12,8 @@ using layout::CellState;
 enum class Is { held, taken_again, of_another_event, waiting, queued, dead, acked, free, tentative };
 enum class Op { ack, ack_admitted, nak, last_nak, reject, release, park, duplicate, overdue, extend, settle_dead };
 
-constexpr Is kAllStates[] = {Is::held,  Is::taken_again, Is::of_another_event, Is::waiting, Is::queued,
-                             Is::dead,  Is::acked,       Is::free,             Is::tentative};
+constexpr Is kAllStates[] = {Is::held,  Is::taken_again, Is::of_another_event, Is::waiting, Is::queued, Is::dead,
+                             Is::acked, Is::free,        Is::tentative};
 constexpr Op kAllOps[] = {Op::ack,  Op::ack_admitted, Op::nak,     Op::last_nak, Op::reject,     Op::release,
                           Op::park, Op::duplicate,    Op::overdue, Op::extend,   Op::settle_dead};
 
