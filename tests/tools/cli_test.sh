@@ -144,6 +144,18 @@ code 2 p group delete readers
 code 0 p group delete readers --yes
 code 3 p group describe readers
 
+# A group ordered by key: an event that waits for its retry holds its key back and no other, and can be asked for.
+printf 'a:1\na:2\na:4\nb:3\n' | p pub keyed.memory --key-delim : >/dev/null 2>&1 || say "pub with keys"
+code 0 p sub keyed.memory --group lanes --ordering key --backoff 1h --exec 'read -r line; [ "$line" != 1 ]' -n 2
+code 0 p group pending lanes --keys --json
+equal "$(out | jq -c '[.group,.topic,.key,.offset,.state,.attempt,.behind,(.since|type)]')" \
+      '["lanes","keyed.memory","a",0,"retrying",2,2,"string"]'
+code 0 p group pending lanes --keys
+equal "$(out | awk 'NR==2 {print $2, $3, $4, $5, $6}')" 'a 0 retrying 2 2'
+equal "$(p group pending lanes --json | jq -r '.state' | sort | tr '\n' ' ')" 'queued queued waiting '
+equal "$(p group describe lanes --json | jq -c '[.lag,.in_flight,.retrying,.queued,.acked,.full]')" '[3,0,1,2,1,0]'
+code 0 p group delete lanes --yes
+
 # Handlers: retries with their attempt, rejection, reasons, the DLQ, redrive.
 start_daemon
 code 1 "$PENSTOCK_BIN/penstockd" --bus "$PENSTOCK_BUS"
