@@ -311,7 +311,7 @@ class Run {
   KeyRunResult go() {
     // The parent never holds a bus while it forks.
     if (!Bus::open(bus_).value().create_topic("orders")) std::abort();
-    for (const std::uint64_t half : {0, 1}) {
+    for (const std::uint64_t half : {std::uint64_t{0}, std::uint64_t{1}}) {
       start_daemon();
       publish(half);
       while (members_.size() < std::size_t(run_.members)) start_member();

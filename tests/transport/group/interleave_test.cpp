@@ -393,6 +393,39 @@ TEST_P(GroupInterleaved, EverySchedulesEventsAreSettledOnce) {
   }
 }
 
+// Two events of a key are settled, one after another, at every moment of a snapshot.
+TEST(GroupInterleavedOnce, AKeysEventsAreSettledAnywhereInASnapshot) {
+  if (!PENSTOCK_CAN_SWITCH) GTEST_SKIP() << "sanitizers don't follow fibers";
+  bool alive = true;
+  std::uint64_t stops = 0;
+  for (; alive && !::testing::Test::HasFailure(); ++stops) {
+    World world{{.name = "", .snapshots = true, .keys = 1}, {}};
+    Player settler(world, 1, 1), keeper(world, 2, 1);
+    GroupTopic& group = settler.group();
+    group.start({0, position_of(0)});
+    std::optional<Lease> lease;
+    for (std::uint64_t offset = 0; offset < 2; ++offset) {
+      Fresh event = event_at(offset);
+      event.key = 1;
+      const auto taken = group.take_fresh(group.cursor(), event, world.now);
+      ASSERT_TRUE(taken);
+      if (taken->outcome == Outcome::lease) lease = taken->lease;
+    }
+    hook::Fiber snapshot([&keeper] { keeper.check_snapshot(); });
+    alive = snapshot.step(stops);
+    for (; lease; lease = lease_due(group, world.now)) {
+      ++world.journal.tried[lease->offset];
+      EXPECT_TRUE(group.ack(*lease, world.now));
+      ++world.journal.returned[lease->offset];
+      ++world.journal.accepted[lease->offset];
+    }
+    EXPECT_EQ(world.journal.accepted[1], 1);
+    while (snapshot.step(1000)) {
+    }
+  }
+  EXPECT_GT(stops, 50u);
+}
+
 INSTANTIATE_TEST_SUITE_P(In, GroupInterleaved, ::testing::ValuesIn(kKinds),
                          [](const auto& kind) { return std::string(kind.param.name); });
 
