@@ -305,7 +305,7 @@ TEST(LapSweep, KilledInALaterLapItHoldsUpNoProducerAndNoReader) {
     points = count_points(Points::changes, opens(stage), gives_up);
   }
   if (points == 0) GTEST_SKIP() << "this build can't be stepped";
-  sweep("killed", points, 12, [&](std::uint64_t at) {
+  sweep("killed", points, points, [&](std::uint64_t at) {
     SCOPED_TRACE("point " + std::to_string(at));
     Stage stage;
     prepare(stage);
