@@ -50,7 +50,7 @@ Result<void> Bus::set_group(std::string_view name, const std::vector<std::string
                             const ConsumerOptions& options) {
   auto group = api::Group::open(state_, name);
   if (!group) return tl::unexpected(group.error());
-  auto lock = api::BusLock::take(state_->directory);
+  auto lock = api::GroupLock::take(*state_, (*group)->place());
   if (!lock) return tl::unexpected(lock.error());
   if (options.dedupe && *options.dedupe != (*group)->options().dedupe &&
       group::dedupe_entries_for(*options.dedupe) > group::dedupe_entries_for((*group)->options().dedupe))
@@ -62,7 +62,7 @@ Result<void> Bus::set_group(std::string_view name, const std::vector<std::string
 Result<void> Bus::pause_group(std::string_view name, bool paused) {
   auto group = api::Group::open(state_, name);
   if (!group) return tl::unexpected(group.error());
-  auto lock = api::BusLock::take(state_->directory);
+  auto lock = api::GroupLock::take(*state_, (*group)->place());
   if (!lock) return tl::unexpected(lock.error());
   layout::GroupOptions next = (*group)->options();
   next.paused = paused ? 1 : 0;
@@ -81,7 +81,7 @@ Result<void> Bus::seek_group(std::string_view name, StartAt to) {
     // A place is given to the group, so one that cannot be read is not missed.
     auto state = api::GroupState::open(*group, topic_name, {.forget = true});
     if (!state) return tl::unexpected(state.error());
-    auto lock = api::BusLock::take(state_->directory);
+    auto lock = api::GroupLock::take(*state_, (*group)->place());
     if (!lock) return tl::unexpected(lock.error());
     const bool back = place->offset < (*state)->engine().cursor().offset;
     (*state)->engine().start({place->offset, place->position});
@@ -96,7 +96,9 @@ Result<void> Bus::delete_group(std::string_view name) {
   auto group = api::Group::open(state_, name);
   // One whose books cannot be read can still be removed.
   if (!group && group.error().code() != Errc::corrupt) return tl::unexpected(group.error());
-  auto lock = api::BusLock::take(state_->directory);
+  auto place = api::GroupPlace::find(*state_, name);
+  if (!place) return tl::unexpected(place.error());
+  auto lock = api::GroupLock::take(*state_, *place);
   if (!lock) return tl::unexpected(lock.error());
   if (group)
     if (auto marked = (*group)->mark_deleted(); !marked) return marked;
@@ -107,7 +109,7 @@ Result<void> Bus::delete_group(std::string_view name) {
   std::error_code error;
   std::filesystem::rename(from, to, error);
   if (error) return refuse(Errc::permission, from, std::uint32_t(error.value()));
-  std::filesystem::remove_all(state_->live.group_path(std::string(name)), error);
+  std::filesystem::remove_all(place->live_path(), error);
   std::filesystem::remove_all(to, error);
   return {};
 }
@@ -146,7 +148,7 @@ Result<void> Bus::redrive(std::string_view name, Offset offset) {
   api::Feed feed(letters->topic, false);
   auto found = letter_at(feed, offset);
   if (!found) return tl::unexpected(found.error());
-  auto lock = api::BusLock::take(state_->directory);
+  auto lock = api::GroupLock::take(*state_, letters->group->place());
   if (!lock) return tl::unexpected(lock.error());
   group::Redrive redrive(letters->state->engine());
   auto given =
@@ -161,7 +163,7 @@ Result<void> Bus::redrive(std::string_view name, Offset offset) {
 Result<void> Bus::purge(std::string_view name, Offset offset) {
   auto letters = letters_of(state_, name);
   if (!letters) return tl::unexpected(letters.error());
-  auto lock = api::BusLock::take(state_->directory);
+  auto lock = api::GroupLock::take(*state_, letters->group->place());
   if (!lock) return tl::unexpected(lock.error());
   if (letters->state->engine().marked(offset))
     return refuse(Errc::not_found, "dead letter " + std::to_string(offset) + " was redriven or purged before.");

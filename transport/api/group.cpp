@@ -9,11 +9,6 @@
 
 namespace penstock::api {
 
-storage::Blob group_meta_blob(const State& state, std::string_view group) {
-  return {state.group_directory(group) + "/group.meta",
-          {.magic = layout::kMagicGroupMeta, .bus_id = state.bus_id, .mode = shm::kFileMode, .most = 1 << 16}};
-}
-
 namespace {
 
 Result<void> check_options(const std::string& title, const layout::GroupOptions& options,
@@ -59,26 +54,24 @@ std::vector<std::string> patterns_of(const layout::GroupFile& file) {
   return out;
 }
 
-Result<void> write_meta(const State& state, const layout::GroupFile& file) {
-  if (auto made = shm::make_directory(state.group_directory(file.name.text), shm::kDirectoryMode); !made)
-    return tl::unexpected(api::name(made.error(), state.group_directory(file.name.text)));
-  auto written = group_meta_blob(state, file.name.text).write_both(std::as_bytes(std::span(&file, 1)), true);
-  if (!written) return tl::unexpected(api::name(written.error(), state.group_directory(file.name.text)));
+Result<void> write_meta(const State& state, const GroupPlace& place, const layout::GroupFile& file) {
+  auto written = place.meta(state).write_both(std::as_bytes(std::span(&file, 1)), true);
+  if (!written) return tl::unexpected(api::name(written.error(), place.disk_path()));
   return io::sync_directory(state.directory + "/groups");
 }
 
-Result<void> make_live(const State& state, const layout::GroupFile& file) {
-  const std::string directory = state.live.group_path(file.name.text);
-  if (auto made = shm::make_directory(directory, shm::kDirectoryMode); !made)
-    return tl::unexpected(api::name(made.error(), directory));
-  auto mapping = shm::create_mapped(directory + "/@group", layout::kPage, layout::kPage, [&](std::byte* at) {
+Result<void> make_live(const State& state, GroupPlace& place, const layout::GroupFile& file) {
+  if (auto made = place.make_live(state); !made) return made;
+  const shm::NewFile wanted{place.live("@group"), place.temporary(state, "@group"), state.access().group_file(),
+                            layout::kPage};
+  auto mapping = shm::create_mapped(wanted, [&](std::byte* at) {
     std::memcpy(at, &file, sizeof file);
     auto* live = reinterpret_cast<layout::GroupFile*>(at);
     live->preamble = shm::preamble(layout::kMagicGroup, sizeof(layout::GroupFile), state.live.identity());
     live->version.store(2);
     live->deleted.store(0);
   });
-  if (!mapping) return tl::unexpected(api::name(mapping.error(), directory));
+  if (!mapping) return tl::unexpected(api::name(mapping.error(), place.live_path()));
   return {};
 }
 
@@ -155,6 +148,13 @@ bool Group::wants(std::string_view topic) const {
                      [&](const std::string& pattern) { return group::matches(pattern, topic); });
 }
 
+std::vector<std::string> Group::live_names() const {
+  std::vector<std::string> out;
+  for (std::string& name : list_names(place_.live(".")))
+    if (group::valid_name(name)) out.push_back(std::move(name));
+  return out;
+}
+
 // An odd version: somebody is writing, or died writing; what we have stays good until it is even.
 bool Group::refresh() {
   const std::uint64_t version = file()->version.load(std::memory_order_acquire);
@@ -170,19 +170,42 @@ bool Group::refresh() {
 }
 
 Result<std::shared_ptr<Group>> Group::map(const StatePtr& state, std::string_view name) {
-  const std::string path = state->live.group_path(std::string(name)) + "/@group";
-  auto fd = shm::open_file(path, true);
+  auto place = GroupPlace::find(*state, name);
+  if (!place) return tl::unexpected(place.error());
+  const std::string path = place->live_path() + "/@group";
+  bool writable = true;
+  auto fd = place->open("@group", writable);
   if (!fd) return tl::unexpected(fd.error());
   auto size = shm::size_of(*fd);
-  if (!size || *size < layout::kPage) return refuse(Errc::incompatible, path);
-  auto mapping = shm::Mapping::of(*fd, true, layout::kPage);
+  if (!size || *size < layout::kPage) return refuse(Errc::corrupt, path);
+  auto mapping = place->map(*fd, writable, layout::kPage);
   if (!mapping) return tl::unexpected(api::name(mapping.error(), path));
   auto group = std::make_shared<Group>();
   group->state_ = state;
   group->name_ = name;
   group->mapping_ = std::move(*mapping);
-  if (auto good = shm::check(group->file()->preamble, layout::kMagicGroup, state->live.identity()); !good)
+  group->place_ = std::move(*place);
+  group->writable_ = writable;
+  if (auto good = shm::check(group->file()->preamble, layout::kMagicGroup, state->live.identity(), writable); !good)
     return tl::unexpected(api::name(good.error(), path));
+  group->refresh();
+  return group;
+}
+
+Result<std::shared_ptr<Group>> Group::from_meta(const StatePtr& state, std::string_view name, GroupPlace place) {
+  auto bytes = place.meta(*state).read();
+  if (!bytes) return tl::unexpected(api::name(bytes.error(), "group " + std::string(name)));
+  if (bytes->size() != sizeof(layout::GroupFile)) return refuse(Errc::corrupt, place.disk_path() + "/group.meta");
+  auto group = std::make_shared<Group>();
+  group->state_ = state;
+  group->name_ = name;
+  group->place_ = std::move(place);
+  group->from_disk_ = std::make_unique<layout::GroupFile>();
+  std::memcpy(static_cast<void*>(group->from_disk_.get()), bytes->data(), sizeof(layout::GroupFile));
+  layout::GroupFile& file = *group->from_disk_;
+  file.name.text[sizeof file.name.text - 1] = 0;
+  if (file.name.text != name) return refuse(Errc::corrupt, group->place_.disk_path() + "/group.meta");
+  file.version.store(2);
   group->refresh();
   return group;
 }
@@ -190,15 +213,12 @@ Result<std::shared_ptr<Group>> Group::map(const StatePtr& state, std::string_vie
 Result<std::shared_ptr<Group>> Group::open_locked(const StatePtr& state, std::string_view name) {
   auto group = map(state, name);
   if (group || group.error().code() != Errc::not_found) return group;
-  auto bytes = group_meta_blob(*state, name).read();
-  if (!bytes) return tl::unexpected(api::name(bytes.error(), "group " + std::string(name)));
-  if (bytes->size() != sizeof(layout::GroupFile))
-    return refuse(Errc::corrupt, state->group_directory(name) + "/group.meta");
-  layout::GroupFile file;
-  std::memcpy(static_cast<void*>(&file), bytes->data(), sizeof file);
-  file.name.text[sizeof file.name.text - 1] = 0;
-  if (file.name.text != name) return refuse(Errc::corrupt, state->group_directory(name) + "/group.meta");
-  if (auto made = make_live(*state, file); !made) return tl::unexpected(made.error());
+  auto place = GroupPlace::find(*state, name);
+  if (!place) return tl::unexpected(place.error());
+  auto known = from_meta(state, name, std::move(*place));
+  if (!known) return known;
+  if (auto made = make_live(*state, (*known)->place_, *(*known)->from_disk_); !made)
+    return tl::unexpected(made.error());
   return map(state, name);
 }
 
@@ -209,48 +229,67 @@ Result<std::shared_ptr<Group>> Group::open(const StatePtr& state, std::string_vi
                   "group " + std::string(name) + ": names that end in .dlq are dead-letter queues.");
   auto group = map(state, name);
   if (group || group.error().code() != Errc::not_found) return group;
-  auto there = group_meta_blob(*state, name).read();
-  if (!there) return tl::unexpected(api::name(there.error(), "group " + std::string(name)));
-  auto lock = BusLock::take(state->directory);
+  auto place = GroupPlace::find(*state, name);
+  if (!place) return tl::unexpected(place.error());
+  auto known = from_meta(state, name, std::move(*place));
+  if (!known || !(*known)->place_.ours()) return known;
+  auto lock = GroupLock::take(*state, (*known)->place_);
   if (!lock) return tl::unexpected(lock.error());
   return open_locked(state, name);
+}
+
+namespace {
+
+// The starting point is for the topics that are there now; what comes later is read from its beginning.
+Result<void> start_at(const StatePtr& state, const std::shared_ptr<Group>& group, StartAt start) {
+  if (start.kind() == StartAt::Kind::beginning) return {};
+  for (const std::string& topic : topic_names(*state)) {
+    if (!group->wants(topic)) continue;
+    auto opened = GroupState::topic_of(state, topic);
+    if (!opened) continue;
+    auto place = Feed(*opened, false).start(start);
+    if (!place) return tl::unexpected(place.error());
+    auto made = GroupState::open_locked(group, topic, {});
+    if (!made) return tl::unexpected(made.error());
+    (*made)->engine().start({place->offset, place->position});
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Group>> Group::make(const StatePtr& state, std::string_view name,
+                                           const std::vector<std::string>& patterns, const ConsumerOptions& options) {
+  const std::string title = "group " + std::string(name);
+  if (patterns.empty()) return refuse(Errc::not_found, title + " is new; name the topics or patterns it wants.");
+  const layout::GroupOptions merged_options = merged(layout::GroupOptions{}, options);
+  if (auto good = check_options(title, merged_options, patterns); !good) return tl::unexpected(good.error());
+  auto place = GroupPlace::find(*state, name, true);
+  if (!place) return tl::unexpected(place.error());
+  auto lock = GroupLock::take(*state, *place);
+  if (!lock) return tl::unexpected(lock.error());
+  auto group = open_locked(state, name);
+  if (group || group.error().code() != Errc::not_found) return group;  // somebody else was quicker
+  layout::GroupFile file{};
+  file.group_id = random64();
+  std::memcpy(file.name.text, name.data(), name.size());
+  write_file(file, merged_options, patterns);
+  if (auto written = write_meta(*state, *place, file); !written) return tl::unexpected(written.error());
+  group = open_locked(state, name);
+  if (!group) return group;
+  if (auto started = start_at(state, *group, options.start.value_or(StartAt::beginning())); !started)
+    return tl::unexpected(started.error());
+  state->announce_groups();
+  return group;
 }
 
 Result<std::shared_ptr<Group>> Group::join(const StatePtr& state, std::string_view name,
                                            const std::vector<std::string>& patterns, const ConsumerOptions& options) {
   const std::string title = "group " + std::string(name);
   auto group = open(state, name);
-  if (!group && group.error().code() == Errc::not_found) {
-    auto lock = BusLock::take(state->directory);
-    if (!lock) return tl::unexpected(lock.error());
-    group = open_locked(state, name);
-    if (!group && group.error().code() == Errc::not_found) {
-      if (patterns.empty()) return refuse(Errc::not_found, title + " is new; name the topics or patterns it wants.");
-      layout::GroupOptions merged_options = merged(layout::GroupOptions{}, options);
-      if (auto good = check_options(title, merged_options, patterns); !good) return tl::unexpected(good.error());
-      layout::GroupFile file{};
-      file.group_id = random64();
-      std::memcpy(file.name.text, name.data(), name.size());
-      write_file(file, merged_options, patterns);
-      if (auto written = write_meta(*state, file); !written) return tl::unexpected(written.error());
-      group = open_locked(state, name);
-      if (!group) return group;
-      // The starting point is for the topics that are there now; what comes later is read from its beginning.
-      const StartAt start = options.start.value_or(StartAt::beginning());
-      for (const std::string& topic : topic_names(*state)) {
-        if (!(*group)->wants(topic) || start.kind() == StartAt::Kind::beginning) continue;
-        auto opened = Topic::open_locked(state, topic, false);
-        if (!opened) continue;
-        auto place = Feed(*opened, false).start(start);
-        if (!place) return tl::unexpected(place.error());
-        auto made = GroupState::open_locked(*group, topic, {});
-        if (!made) return tl::unexpected(made.error());
-        (*made)->engine().start({place->offset, place->position});
-      }
-      state->announce_groups();
-      return group;
-    }
-  }
+  if (!group && group.error().code() == Errc::not_found) group = make(state, name, patterns, options);
+  if (group)
+    if (auto may = (*group)->may_change(); !may) return tl::unexpected(may.error());
   if (!group) return group;
   if (!patterns.empty()) {
     auto has = (*group)->patterns_, asked = patterns;
@@ -266,13 +305,20 @@ Result<std::shared_ptr<Group>> Group::join(const StatePtr& state, std::string_vi
   return group;
 }
 
+Result<void> Group::may_change() const {
+  if (writable_) return {};
+  return refuse(Errc::permission, "group " + name_ + " belongs to another user (" + place_.live_path() +
+                                      "); its members and who changes it run as that user.");
+}
+
 Result<void> Group::change(const layout::GroupOptions& options, const std::vector<std::string>& patterns) {
+  if (auto may = may_change(); !may) return may;
   if (auto good = check_options("group " + name_, options, patterns); !good) return good;
   layout::GroupFile next{};
   next.group_id = file()->group_id;
   std::memcpy(next.name.text, name_.data(), name_.size());  // members can write the page
   write_file(next, options, patterns);
-  if (auto written = write_meta(*state_, next); !written) return written;
+  if (auto written = write_meta(*state_, place_, next); !written) return written;
   const std::uint64_t version = file()->version.load() / 2 * 2;
   file()->version.store(version + 1, std::memory_order_seq_cst);
   write_file(*file(), options, patterns);
@@ -283,6 +329,7 @@ Result<void> Group::change(const layout::GroupOptions& options, const std::vecto
 }
 
 Result<void> Group::mark_deleted() {
+  if (auto may = may_change(); !may) return may;
   file()->deleted.store(1, std::memory_order_seq_cst);
   state_->announce_groups();
   return {};
