@@ -195,10 +195,10 @@ bool Daemon::Impl::work(std::int64_t now) {
 
 // Registers everywhere, looks once more, and sleeps.
 void Daemon::Impl::rest(const shm::Sleeper& sleeper) {
+  const std::uint32_t seen = sleeper.read();
   sleeper.listen(state->live.mask(layout::kBusOrdinal));
   for (const auto& topic : persister.topics()) sleeper.listen(topic->topic().mask());
   for (const auto& book : books) book->listen(sleeper);
-  const std::uint32_t seen = sleeper.read();
   const std::int64_t now = api::monotonic_ns();
   if (stopping.load(std::memory_order_seq_cst) || work(now)) return;
   const std::int64_t wake = std::min(next_checkpoint, now + kTick);

@@ -59,8 +59,8 @@ int run(int argc, char** argv) {
   app.require_subcommand(1, 1);
   app.option_defaults()->always_capture_default(false);
   add_globals(app, plan.globals);
-  for (const auto add :
-       {add_topic, add_pub, add_sub, add_dump, add_group, add_dlq, add_verify, add_stats, add_bus, add_doctor}) {
+  for (const auto add : {add_topic, add_pub, add_sub, add_dump, add_group, add_dlq, add_verify, add_stats, add_bus,
+                         add_doctor, add_bench}) {
     add(app, plan);
   }
   app.footer(

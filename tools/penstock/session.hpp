@@ -41,6 +41,7 @@ void add_verify(CLI::App& app, Plan& plan);
 void add_stats(CLI::App& app, Plan& plan);
 void add_bus(CLI::App& app, Plan& plan);
 void add_doctor(CLI::App& app, Plan& plan);
+void add_bench(CLI::App& app, Plan& plan);
 
 // --bus, else PENSTOCK_BUS, else $XDG_STATE_HOME/penstock, else ~/.local/state/penstock.
 std::string bus_directory(const std::string& given);

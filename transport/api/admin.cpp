@@ -29,12 +29,17 @@ Result<std::string> Bus::settings(const std::string& directory) {
 
 TopicOptions Bus::topic_defaults() const { return state_->settings.topic; }
 Result<void> Bus::create_topic(std::string_view name, const TopicOptions& options) {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   return api::create_topic(state_, name, options);
 }
 Result<void> Bus::create_topic(std::string_view name) { return create_topic(name, topic_defaults()); }
-Result<void> Bus::delete_topic(std::string_view name) { return api::delete_topic(state_, name); }
+Result<void> Bus::delete_topic(std::string_view name) {
+  if (auto good = state_->usable(); !good) return good;
+  return api::delete_topic(state_, name);
+}
 
 Result<std::vector<std::string>> Bus::topics() const {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   std::vector<std::string> out = api::topic_names(*state_);
   // A directory whose meta was never written is a creation that was cut short.
   std::erase_if(out, [this](const std::string& name) { return !api::topic_exists(*state_, name); });
@@ -42,6 +47,7 @@ Result<std::vector<std::string>> Bus::topics() const {
 }
 
 Result<TopicInfo> Bus::describe_topic(std::string_view name) const {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto topic = api::Topic::open(state_, name, false);
   if (!topic) return tl::unexpected(topic.error());
   api::Topic& opened = **topic;
@@ -84,6 +90,7 @@ Result<TopicInfo> Bus::describe_topic(std::string_view name) const {
 }
 
 Result<void> Bus::set_retention(std::string_view topic, std::uint64_t bytes, std::chrono::nanoseconds time) {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   if (auto may = api::may_write(*state_, "topic " + std::string(topic)); !may) return may;
   auto lock = api::BusLock::take(state_->directory);
   if (!lock) return tl::unexpected(lock.error());
@@ -95,6 +102,7 @@ Result<void> Bus::set_retention(std::string_view topic, std::uint64_t bytes, std
 }
 
 Result<std::vector<std::string>> Bus::groups() const {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   std::vector<std::string> out = api::group_names(*state_);
   std::erase_if(out, [this](const std::string& name) { return !api::Group::open(state_, name); });
   return out;
@@ -135,6 +143,7 @@ std::uint64_t fresh_events(api::Topic& topic, api::Place place) {
 }  // namespace
 
 Result<GroupInfo> Bus::describe_group(std::string_view name) const {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto group = api::Group::open(state_, name);
   if (!group) return tl::unexpected(group.error());
   GroupInfo out;
@@ -147,6 +156,7 @@ Result<GroupInfo> Bus::describe_group(std::string_view name) const {
 }
 
 Result<std::vector<GroupTopicInfo>> Bus::group_topics(std::string_view name) const {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto group = api::Group::open(state_, name);
   if (!group) return tl::unexpected(group.error());
   const std::uint32_t members = members_of(*state_, name);
@@ -204,6 +214,7 @@ Result<std::vector<GroupTopicInfo>> Bus::group_topics(std::string_view name) con
 }
 
 Result<std::vector<PendingInfo>> Bus::group_pending(std::string_view name) const {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto group = api::Group::open(state_, name);
   if (!group) return tl::unexpected(group.error());
   std::vector<PendingInfo> out;
@@ -238,6 +249,7 @@ Result<std::vector<PendingInfo>> Bus::group_pending(std::string_view name) const
 }
 
 Result<BusInfo> Bus::describe() const {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   BusInfo out;
   out.path = state_->directory;
   out.live_path = state_->live.path();

@@ -1,8 +1,6 @@
 // Changing groups, and their dead letters.
 #include <penstock/bus.hpp>
 
-#include <filesystem>
-
 #include "api/feed.hpp"
 #include "api/group.hpp"
 
@@ -48,6 +46,7 @@ Result<api::Feed::Next> letter_at(api::Feed& feed, Offset letter) {
 
 Result<void> Bus::set_group(std::string_view name, const std::vector<std::string>& patterns,
                             const ConsumerOptions& options) {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto group = api::Group::open(state_, name);
   if (!group) return tl::unexpected(group.error());
   auto lock = api::GroupLock::take(*state_, (*group)->place());
@@ -60,6 +59,7 @@ Result<void> Bus::set_group(std::string_view name, const std::vector<std::string
 }
 
 Result<void> Bus::pause_group(std::string_view name, bool paused) {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto group = api::Group::open(state_, name);
   if (!group) return tl::unexpected(group.error());
   auto lock = api::GroupLock::take(*state_, (*group)->place());
@@ -70,6 +70,7 @@ Result<void> Bus::pause_group(std::string_view name, bool paused) {
 }
 
 Result<void> Bus::seek_group(std::string_view name, StartAt to) {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto group = api::Group::open(state_, name);
   if (!group) return tl::unexpected(group.error());
   for (const std::string& topic_name : api::topic_names(*state_)) {
@@ -93,6 +94,7 @@ Result<void> Bus::seek_group(std::string_view name, StartAt to) {
 }
 
 Result<void> Bus::delete_group(std::string_view name) {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto group = api::Group::open(state_, name);
   // One whose books cannot be read can still be removed.
   if (!group && group.error().code() != Errc::corrupt) return tl::unexpected(group.error());
@@ -102,20 +104,12 @@ Result<void> Bus::delete_group(std::string_view name) {
   if (!lock) return tl::unexpected(lock.error());
   if (group)
     if (auto marked = (*group)->mark_deleted(); !marked) return marked;
-  // The name goes in one step; what a kill leaves behind begins with a dot and is nobody's. The DLQ stays: it is a
-  // topic.
-  const std::string from = state_->group_directory(name);
-  const std::string to = state_->directory + "/groups/.deleted-" + std::to_string(api::random64());
-  std::error_code error;
-  std::filesystem::rename(from, to, error);
-  if (error) return refuse(Errc::permission, from, std::uint32_t(error.value()));
-  std::filesystem::remove_all(place->live_path(), error);
-  std::filesystem::remove_all(to, error);
-  return {};
+  return api::Group::take_away(*state_, *place, name);
 }
 
 Result<void> Bus::dead_letters(std::string_view name,
                                const std::function<bool(const EventView&, const DeadLetter&)>& visit) const {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto group = api::Group::open(state_, name);
   if (!group) return tl::unexpected(group.error());
   if (!api::topic_exists(*state_, (*group)->dlq())) return {};  // none of its events ever failed for good
@@ -143,6 +137,7 @@ Result<void> Bus::dead_letters(std::string_view name,
 }
 
 Result<void> Bus::redrive(std::string_view name, Offset offset) {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto letters = letters_of(state_, name);
   if (!letters) return tl::unexpected(letters.error());
   api::Feed feed(letters->topic, false);
@@ -161,6 +156,7 @@ Result<void> Bus::redrive(std::string_view name, Offset offset) {
 }
 
 Result<void> Bus::purge(std::string_view name, Offset offset) {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto letters = letters_of(state_, name);
   if (!letters) return tl::unexpected(letters.error());
   auto lock = api::GroupLock::take(*state_, letters->group->place());

@@ -138,6 +138,8 @@ Result<shm::Live> open_live(const std::string& directory, std::uint64_t bus_id, 
 Result<void> publish_live(const std::string& directory, const std::string& target) {
   const std::string temporary = directory + "/live.new", link = directory + "/live";
   ::unlink(temporary.c_str());
+  std::error_code error;
+  if (fs::read_symlink(link, error) == target) return {};  // made anew under the name it had
   if (::symlink(target.c_str(), temporary.c_str()) != 0 || ::rename(temporary.c_str(), link.c_str()) != 0)
     return tl::unexpected(name(io::error_of(errno), link));
   return {};
@@ -305,8 +307,17 @@ Result<void> remove_bus(const std::string& directory) {
   // What an unloading or a creation that was killed left behind stands under this name and no other.
   auto settings = load_settings(directory + "/bus.toml");
   if (settings) shm::Live::remove(live_name(*settings, directory, (*state)->bus_id));
+  // Names go in one step, so that nobody who uses what a kill left takes half a topic or group for a whole one.
+  for (const char* part : {"/topics/", "/groups/"})
+    for (const std::string& entry : list_names(directory + part)) {
+      std::error_code ignored;
+      const std::string aside = directory + part + ".deleted-" + entry;
+      fs::remove_all(aside, ignored);
+      fs::rename(directory + part + entry, aside, ignored);
+    }
   // The id goes last: a removal that was cut short is still a bus, and can be removed again.
-  for (const char* part : {"/topics", "/groups", "/live", "/bus.toml", "/daemon.lock", "/bus.lock", kIdFile}) {
+  for (const char* part :
+       {"/topics", "/groups", "/live", "/live.new", "/bus.toml", "/daemon.lock", "/bus.lock", kIdFile}) {
     std::error_code error;
     fs::remove_all(directory + part, error);
     if (error) return refuse(Errc::permission, directory + part, std::uint32_t(error.value()));
@@ -321,9 +332,11 @@ Result<void> remove_live(const std::string& directory) {
   std::error_code error;
   const std::string target = fs::read_symlink(directory + "/live", error).string();
   if (error) return refuse(Errc::not_found, directory + " has nothing in shared memory.");
-  // The link goes last: what a kill leaves behind is found again.
+  // The link goes last: what a kill leaves behind is found again, by what is in it or by its name.
   struct stat info {};
-  if (::stat(directory.c_str(), &info) == 0 && shm::Live::open(target, *id, info.st_uid)) shm::Live::remove(target);
+  const bool good = ::stat(directory.c_str(), &info) == 0 && shm::Live::open(target, *id, info.st_uid);
+  auto settings = load_settings(directory + "/bus.toml");
+  if (good || (settings && target == live_name(*settings, directory, *id))) shm::Live::remove(target);
   ::unlink((directory + "/live").c_str());
   return {};
 }

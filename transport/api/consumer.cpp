@@ -127,6 +127,7 @@ void Consumer::Impl::listen(const shm::Sleeper& sleeper) const {
 struct Delivery::Lease {
   std::shared_ptr<MemberTopic> topic;
   group::Lease lease;
+  bool in_child() const { return topic->state().group().state()->in_child(); }
 };
 
 Delivery::Delivery() = default;
@@ -145,7 +146,7 @@ Delivery& Delivery::operator=(Delivery&& other) noexcept {
 }
 
 Delivery::~Delivery() {
-  if (!lease_) return;
+  if (!lease_ || lease_->in_child()) return;
   const group::NoteText note{"dropped", "the delivery was dropped unsettled"};
   static_cast<void>(
       lease_->topic->state().engine().nak(lease_->lease, api::instant(), note, std::nullopt, layout::Failure::dropped));
@@ -157,6 +158,7 @@ namespace {
 template <class Lease>
 Result<std::unique_ptr<Lease>> take_lease(std::unique_ptr<Lease>& lease) {
   if (!lease) return refuse(Errc::stale_lease, "this delivery");
+  if (lease->in_child()) return tl::unexpected(Error(Errc::forked));
   return std::move(lease);
 }
 
@@ -213,6 +215,7 @@ Result<void> Delivery::release() {
 
 Result<void> Delivery::extend(std::chrono::nanoseconds duration) {
   if (!lease_) return refuse(Errc::stale_lease, "this delivery");
+  if (lease_->in_child()) return tl::unexpected(Error(Errc::forked));
   auto longer = lease_->topic->state().engine().extend(lease_->lease, api::instant(), duration.count());
   if (!longer) return tl::unexpected(api::name(longer.error(), "offset " + std::to_string(offset())));
   lease_->lease = *longer;
@@ -348,6 +351,7 @@ Result<bool> Consumer::settled_through(const std::vector<std::pair<std::string, 
 
 Result<Consumer> Bus::consumer(std::string_view group, const std::vector<std::string>& patterns,
                                const ConsumerOptions& options) {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto joined = api::Group::join(state_, group, patterns, options);
   if (!joined) return tl::unexpected(joined.error());
   auto handle = api::acquire_handle(state_, layout::HandleKind::consumer, 0, group);

@@ -6,6 +6,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
@@ -73,7 +74,7 @@ Result<void> EventFd::await(const std::function<void(const shm::Sleeper&)>& list
   if (found->ready)
     raise();
   else
-    raise_at(found->until);
+    raise_at(std::min(found->until, monotonic_ns() + kLongestSleep));
   return {};
 }
 

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 
 #include "api/feed.hpp"
 #include "group/pattern.hpp"
 #include "io/file.hpp"
 
 namespace penstock::api {
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -60,19 +62,28 @@ Result<void> write_meta(const State& state, const GroupPlace& place, const layou
   return io::sync_directory(state.directory + "/groups");
 }
 
+Result<void> read_meta(const State& state, const GroupPlace& place, std::string_view name, layout::GroupFile& file) {
+  auto bytes = place.meta(state).read();
+  if (!bytes) return tl::unexpected(api::name(bytes.error(), "group " + std::string(name)));
+  if (bytes->size() != sizeof file) return refuse(Errc::corrupt, place.disk_path() + "/group.meta");
+  std::memcpy(static_cast<void*>(&file), bytes->data(), sizeof file);
+  file.name.text[sizeof file.name.text - 1] = 0;
+  if (file.name.text != name) return refuse(Errc::corrupt, place.disk_path() + "/group.meta");
+  return {};
+}
+
 Result<void> make_live(const State& state, GroupPlace& place, const layout::GroupFile& file) {
   if (auto made = place.make_live(state); !made) return made;
-  const shm::NewFile wanted{place.live("@group"), place.temporary(state, "@group"), state.access().group_file(),
-                            layout::kPage};
-  auto mapping = shm::create_mapped(wanted, [&](std::byte* at) {
-    std::memcpy(at, &file, sizeof file);
-    auto* live = reinterpret_cast<layout::GroupFile*>(at);
-    live->preamble = shm::preamble(layout::kMagicGroup, sizeof(layout::GroupFile), state.live.identity());
-    live->version.store(2);
-    live->deleted.store(0);
-  });
+  auto fd = place.create(state, layout::kPage);
+  if (!fd) return tl::unexpected(api::name(fd.error(), place.live_path()));
+  auto mapping = shm::Mapping::of(*fd, true, layout::kPage);
   if (!mapping) return tl::unexpected(api::name(mapping.error(), place.live_path()));
-  return {};
+  auto* live = mapping->as<layout::GroupFile>();
+  std::memcpy(static_cast<void*>(live), &file, sizeof file);
+  live->preamble = shm::preamble(layout::kMagicGroup, sizeof(layout::GroupFile), state.live.identity());
+  live->version.store(2);
+  live->deleted.store(0);
+  return place.give_name(*fd, "@group");
 }
 
 std::string told(const std::vector<std::string>& patterns) {
@@ -170,7 +181,7 @@ bool Group::refresh() {
 }
 
 Result<std::shared_ptr<Group>> Group::map(const StatePtr& state, std::string_view name) {
-  auto place = GroupPlace::find(*state, name);
+  auto place = GroupPlace::find_remains(*state, name);
   if (!place) return tl::unexpected(place.error());
   const std::string path = place->live_path() + "/@group";
   bool writable = true;
@@ -188,30 +199,76 @@ Result<std::shared_ptr<Group>> Group::map(const StatePtr& state, std::string_vie
   group->writable_ = writable;
   if (auto good = shm::check(group->file()->preamble, layout::kMagicGroup, state->live.identity(), writable); !good)
     return tl::unexpected(api::name(good.error(), path));
-  group->refresh();
+  if (group->deleted()) return refuse(Errc::deleted, "group " + group->name_);
+  if (!group->place_.on_disk()) return refuse(Errc::not_found, "group " + group->name_);
+  if (!group->refresh())
+    if (auto known = group->recall(); !known) return tl::unexpected(known.error());
   return group;
 }
 
 Result<std::shared_ptr<Group>> Group::from_meta(const StatePtr& state, std::string_view name, GroupPlace place) {
-  auto bytes = place.meta(*state).read();
-  if (!bytes) return tl::unexpected(api::name(bytes.error(), "group " + std::string(name)));
-  if (bytes->size() != sizeof(layout::GroupFile)) return refuse(Errc::corrupt, place.disk_path() + "/group.meta");
   auto group = std::make_shared<Group>();
   group->state_ = state;
   group->name_ = name;
   group->place_ = std::move(place);
   group->from_disk_ = std::make_unique<layout::GroupFile>();
-  std::memcpy(static_cast<void*>(group->from_disk_.get()), bytes->data(), sizeof(layout::GroupFile));
   layout::GroupFile& file = *group->from_disk_;
-  file.name.text[sizeof file.name.text - 1] = 0;
-  if (file.name.text != name) return refuse(Errc::corrupt, group->place_.disk_path() + "/group.meta");
+  if (auto read = read_meta(*state, group->place_, name, file); !read) return tl::unexpected(read.error());
   file.version.store(2);
   group->refresh();
   return group;
 }
 
-Result<std::shared_ptr<Group>> Group::open_locked(const StatePtr& state, std::string_view name) {
+// Somebody is changing the live file, or died doing so. The books were written before; the dead one's change is
+// completed from them.
+Result<void> Group::recall() {
+  Result<GroupLock> lock = tl::unexpected(Error(Errc::permission));
+  if (writable_ && place_.ours()) lock = GroupLock::take(*state_, place_, 0);
+  layout::GroupFile books;
+  if (auto read = read_meta(*state_, place_, name_, books); !read) return read;
+  options_ = books.options;
+  patterns_ = patterns_of(books);
+  const std::uint64_t version = file()->version.load(std::memory_order_acquire);
+  if (!lock || version % 2 == 0) return {};  // its writer lives: refresh() sees the end of it
+  write_file(*file(), options_, patterns_);
+  file()->version.store(version + 1, std::memory_order_seq_cst);
+  version_ = version + 1;
+  state_->announce_groups();
+  return {};
+}
+
+Result<void> Group::take_away(const State& state, const GroupPlace& place, std::string_view name) {
+  std::error_code ignored, error;
+  const std::string& from = place.disk_path();
+  std::string to = state.directory + "/groups/.deleted-" + std::string(name);
+  fs::remove_all(to, ignored);
+  // The name goes in one step. The DLQ stays: it is a topic.
+  fs::rename(from, to, error);
+  if (error && error != std::errc::no_such_file_or_directory && state.access().shared) {
+    // Another user may have taken that name.
+    to += "-" + std::to_string(random64());
+    fs::rename(from, to, error);
+  }
+  if (error && error != std::errc::no_such_file_or_directory)
+    return refuse(Errc::permission, from, std::uint32_t(error.value()));
+  fs::remove_all(to, ignored);
+  for (const auto& entry : fs::directory_iterator(place.live("."), ignored)) {
+    const std::string file = entry.path().filename().string();
+    if (file != "@group" && file != GroupLock::kFile) fs::remove_all(place.live(file), ignored);
+  }
+  fs::remove(place.live("@group"), ignored);
+  fs::remove(place.live_path(), ignored);  // stays with a lock of its own: who waits for that must get this one
+  state.announce_groups();
+  return {};
+}
+
+Result<std::shared_ptr<Group>> Group::open_locked(const StatePtr& state, std::string_view name,
+                                                  const GroupPlace& locked) {
   auto group = map(state, name);
+  if (!group && group.error().code() == Errc::deleted) {
+    if (auto done = take_away(*state, locked, name); !done) return tl::unexpected(done.error());
+    return refuse(Errc::not_found, "group " + std::string(name));
+  }
   if (group || group.error().code() != Errc::not_found) return group;
   auto place = GroupPlace::find(*state, name);
   if (!place) return tl::unexpected(place.error());
@@ -228,6 +285,13 @@ Result<std::shared_ptr<Group>> Group::open(const StatePtr& state, std::string_vi
     return refuse(Errc::invalid_name,
                   "group " + std::string(name) + ": names that end in .dlq are dead-letter queues.");
   auto group = map(state, name);
+  if (!group && group.error().code() == Errc::deleted) {
+    // Whoever deletes it holds the lock. If nobody does, who did is dead.
+    auto place = GroupPlace::find_remains(*state, name);
+    if (place && place->ours())
+      if (auto lock = GroupLock::take(*state, *place, 0)) return open_locked(state, name, *place);
+    return refuse(Errc::not_found, "group " + std::string(name));
+  }
   if (group || group.error().code() != Errc::not_found) return group;
   auto place = GroupPlace::find(*state, name);
   if (!place) return tl::unexpected(place.error());
@@ -235,7 +299,7 @@ Result<std::shared_ptr<Group>> Group::open(const StatePtr& state, std::string_vi
   if (!known || !(*known)->place_.ours()) return known;
   auto lock = GroupLock::take(*state, (*known)->place_);
   if (!lock) return tl::unexpected(lock.error());
-  return open_locked(state, name);
+  return open_locked(state, name, (*known)->place_);
 }
 
 namespace {
@@ -268,14 +332,16 @@ Result<std::shared_ptr<Group>> Group::make(const StatePtr& state, std::string_vi
   if (!place) return tl::unexpected(place.error());
   auto lock = GroupLock::take(*state, *place);
   if (!lock) return tl::unexpected(lock.error());
-  auto group = open_locked(state, name);
+  auto group = open_locked(state, name, *place);
   if (group || group.error().code() != Errc::not_found) return group;  // somebody else was quicker
+  place = GroupPlace::find(*state, name, true);  // a deletion that we waited for, or completed, took it away
+  if (!place) return tl::unexpected(place.error());
   layout::GroupFile file{};
   file.group_id = random64();
   std::memcpy(file.name.text, name.data(), name.size());
   write_file(file, merged_options, patterns);
   if (auto written = write_meta(*state, *place, file); !written) return tl::unexpected(written.error());
-  group = open_locked(state, name);
+  group = open_locked(state, name, *place);
   if (!group) return group;
   if (auto started = start_at(state, *group, options.start.value_or(StartAt::beginning())); !started)
     return tl::unexpected(started.error());

@@ -37,7 +37,11 @@ class Group {
   bool refresh();
   // Under the group's lock: to disk first.
   Result<void> change(const layout::GroupOptions& options, const std::vector<std::string>& patterns);
+  // Under the group's lock: handles that have it open see that it is deleted, and it opens for nobody from here on.
   Result<void> mark_deleted();
+  // Under the group's lock. Takes away what a group has, its mark last: killed anywhere, whoever comes to the name next
+  // does the rest.
+  static Result<void> take_away(const State& state, const GroupPlace& place, std::string_view name);
 
  private:
   layout::GroupFile* file() const { return mapping_ ? mapping_.as<layout::GroupFile>() : from_disk_.get(); }
@@ -46,7 +50,9 @@ class Group {
                                              const std::vector<std::string>& patterns, const ConsumerOptions& options);
   static Result<std::shared_ptr<Group>> from_meta(const StatePtr& state, std::string_view name, GroupPlace place);
   static Result<std::shared_ptr<Group>> map(const StatePtr& state, std::string_view name);
-  static Result<std::shared_ptr<Group>> open_locked(const StatePtr& state, std::string_view name);
+  Result<void> recall();
+  static Result<std::shared_ptr<Group>> open_locked(const StatePtr& state, std::string_view name,
+                                                    const GroupPlace& locked);
 
   StatePtr state_;
   std::string name_;

@@ -36,11 +36,28 @@ Result<GroupPlace> GroupPlace::find(const State& state, std::string_view name, b
   if (!user) return tl::unexpected(user.error());
   out.disk_ = std::move(*disk);
   out.user_ = *user;
+  if (auto opened = out.open_live(); !opened) return tl::unexpected(opened.error());
+  return out;
+}
+
+Result<void> GroupPlace::open_live() {
   // The user is in the name, so that nobody can take it before him, as after a reboot.
-  out.live_path_ += "@" + std::to_string(out.user_);
-  auto live = shm::open_directory(out.live_path_);
-  if (!live && live.error().code() != Errc::not_found) return tl::unexpected(api::name(live.error(), out.live_path_));
-  if (live && shm::owner_of(*live) == out.user_) out.live_ = std::move(*live);
+  live_path_ += "@" + std::to_string(user_);
+  auto live = shm::open_directory(live_path_);
+  if (!live && live.error().code() != Errc::not_found) return tl::unexpected(api::name(live.error(), live_path_));
+  if (live && shm::owner_of(*live) == user_) live_ = std::move(*live);
+  return {};
+}
+
+Result<GroupPlace> GroupPlace::find_remains(const State& state, std::string_view name) {
+  auto found = find(state, name);
+  if (found || found.error().code() != Errc::not_found) return found;
+  GroupPlace out = named(state, name);
+  out.shared_ = true;
+  out.user_ = ::geteuid();
+  struct stat bus {};
+  if (::stat(state.directory.c_str(), &bus) == 0) out.owner_ = bus.st_uid;
+  if (!out.open_live() || !out.live_) return found;
   return out;
 }
 
@@ -77,9 +94,17 @@ Result<shm::Mapping> GroupPlace::map(const shm::Fd& fd, bool writable, std::uint
   return shared_ ? shm::Mapping::guarded(fd, writable, bytes, false) : shm::Mapping::of(fd, writable, bytes);
 }
 
-// With [access] where files take the owner's own group, so that his daemon can settle what the group gave up.
-std::string GroupPlace::temporary(const State& state, const std::string& file) const {
-  return shared_ ? state.live.path() + "/groups/" + shm::temporary_name() : live("." + file);
+// With [access] made where files take the owner's own group, so that his daemon can settle what the group gave up.
+Result<shm::Fd> GroupPlace::create(const State& state, std::uint64_t bytes) const {
+  const std::string directory = shared_ ? state.live.path() + "/groups" : live_path_;
+  return shm::create_unnamed_file(directory, state.access().group_file(), bytes);
+}
+
+Result<void> GroupPlace::give_name(const shm::Fd& fd, const std::string& file) const {
+  ::unlink(live(file).c_str());
+  if (auto named = shm::give_name(fd, live(file)); !named)
+    return tl::unexpected(api::name(named.error(), live_path_ + "/" + file));
+  return {};
 }
 
 storage::Blob GroupPlace::meta(const State& state) const {
@@ -107,8 +132,8 @@ Result<GroupLock> GroupLock::take(const State& state, GroupPlace& place, std::in
   }
   if (auto live = place.make_live(state); !live) return tl::unexpected(live.error());
   // Other users can't open it, so none of them can hold it.
-  auto fd = shm::create_file(place.live("@lock"), 0600, 0);
-  if (!fd && fd.error().code() == Errc::already_exists) fd = shm::open_file(place.live("@lock"), true);
+  auto fd = shm::create_file(place.live(kFile), 0600, 0);
+  if (!fd && fd.error().code() == Errc::already_exists) fd = shm::open_file(place.live(kFile), true);
   if (!fd) return tl::unexpected(name(fd.error(), place.live_path() + ": this group belongs to another user"));
   if (auto locked = shm::lock(*fd, timeout_ns); !locked)
     return refuse(Errc::busy, place.live_path() + "/@lock stays locked: another process of this group does not end");

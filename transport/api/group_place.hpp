@@ -12,6 +12,9 @@ class GroupPlace {
  public:
   // Errc::not_found: there is no such group. `make`: then it is made, for this user.
   static Result<GroupPlace> find(const State& state, std::string_view name, bool make = false);
+  // The same; or, where a deletion that was cut short has left nothing on disk, what it left of this user's in the live
+  // side.
+  static Result<GroupPlace> find_remains(const State& state, std::string_view name);
   // By name alone, for who only looks at what is on disk.
   static GroupPlace named(const State& state, std::string_view name);
 
@@ -22,16 +25,21 @@ class GroupPlace {
   // Makes the live directory when it is missing.
   Result<void> make_live(const State& state);
   bool ours() const;  // may this process write the group's files?
+  bool on_disk() const { return !shared_ || disk_; }
   // A file of the live directory to be mapped. `writable` is given up when the file is another user's.
   Result<shm::Fd> open(const std::string& file, bool& writable) const;
   Result<shm::Mapping> map(const shm::Fd& fd, bool writable, std::uint64_t bytes) const;
-  // Where files of the live directory are made before they get their names.
-  std::string temporary(const State& state, const std::string& file) const;
+  // A new file of the live directory, which has no name until it is whole: a kill leaves nothing behind. The name is
+  // taken from what has it. Under the group's lock.
+  Result<shm::Fd> create(const State& state, std::uint64_t bytes) const;
+  Result<void> give_name(const shm::Fd& fd, const std::string& file) const;
 
   storage::Blob meta(const State& state) const;
   storage::Blob checkpoint(const State& state, std::string_view topic) const;
 
  private:
+  Result<void> open_live();
+
   bool shared_ = false;
   uid_t user_ = 0, owner_ = 0;  // of the group, of the bus
   std::string disk_path_, live_path_;
@@ -39,9 +47,11 @@ class GroupPlace {
 };
 
 // Held while a group's files come and go. Without [access] it is the bus's lock; with it a lock of the group's, for
-// which nobody waits but who works for that group.
+// which nobody waits but who works for that group. Its file stays when the group is deleted: who waits for it would get
+// one that is nobody's.
 class GroupLock {
  public:
+  static constexpr const char* kFile = "@lock";
   static Result<GroupLock> take(const State& state, GroupPlace& place, std::int64_t timeout_ns = 30'000'000'000);
 
  private:

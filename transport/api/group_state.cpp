@@ -80,14 +80,9 @@ Result<void> GroupState::create(const std::shared_ptr<Group>& group, std::string
   if (!topic) return tl::unexpected(topic.error());
   GroupPlace& place = group->place();
   const std::string path = place.live_path() + "/" + std::string(topic_name);
-  const std::string temporary = place.temporary(*state, std::string(topic_name));
-  ::unlink(temporary.c_str());
-  auto fd = shm::create_file(temporary, state->access().group_file(), layout::kCellsAt);
+  auto fd = place.create(*state, layout::kCellsAt);
   if (!fd) return tl::unexpected(api::name(fd.error(), path));
-  const auto give_up = [&](const Error& error) {
-    ::unlink(temporary.c_str());
-    return tl::unexpected(api::name(error, path));
-  };
+  const auto give_up = [&](const Error& error) { return tl::unexpected(api::name(error, path)); };
   const std::uint64_t entries = group::dedupe_entries_for(group->options().dedupe);
   if (::ftruncate(fd->get(), off_t(group::file_bytes(entries))) != 0) return give_up(shm::from_errno(errno));
   auto mapping = shm::Mapping::of(*fd, true, group::file_bytes(entries));
@@ -115,14 +110,11 @@ Result<void> GroupState::create(const std::shared_ptr<Group>& group, std::string
         !restored)
       return give_up(restored.error());
   } else if (!saved && saved.error().code() != Errc::not_found && !forget) {
-    ::unlink(temporary.c_str());
     return refuse(saved.error().code(), state->group_directory(group->name()) + "/" + std::string(topic_name) +
                                             ".state.a and .b, the place of group " + group->name() +
                                             ", cannot be read; give it one with `penstock group seek`.");
   }
-  if (::rename(temporary.c_str(), place.live(std::string(topic_name)).c_str()) != 0)
-    return give_up(shm::from_errno(errno));
-  return {};
+  return place.give_name(*fd, std::string(topic_name));
 }
 
 void take_checkpoint(const GroupState& state, std::vector<std::byte>& out) {

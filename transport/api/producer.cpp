@@ -381,8 +381,8 @@ Result<void> Producer::await_durable(Offset offset, std::chrono::nanoseconds tim
   const shm::Sleeper sleeper = me.topic->state()->live.sleeper(me.handle.slot());
   const std::int64_t deadline = api::deadline_after(timeout);
   for (;;) {
-    sleeper.listen(me.topic->mask());
     const std::uint32_t seen = sleeper.read();
+    sleeper.listen(me.topic->mask());
     if (me.topic->durable_end().offset > offset) return {};
     if (auto good = me.usable(); !good) return good;
     if (const auto error = control->durable_error.load(std::memory_order_relaxed); error != 0)
@@ -491,6 +491,7 @@ Result<void> become_only_producer(api::Topic& topic, const shm::Handle& handle) 
 }  // namespace
 
 Result<Producer> Bus::producer(std::string_view topic, const ProducerOptions& options) {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   if (auto may = api::may_write(*state_, "topic " + std::string(topic)); !may) return tl::unexpected(may.error());
   auto opened = api::Topic::open(state_, topic, true);
   if (!opened && opened.error().code() == Errc::not_found && options.create) {

@@ -269,6 +269,7 @@ Result<Reader> Bus::reader(std::string_view topic_or_pattern, StartAt start, con
 }
 
 Result<Reader> Bus::reader(const std::vector<std::string>& patterns, StartAt start, const ReaderOptions& options) {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   if (patterns.empty()) return refuse(Errc::invalid_argument, "a reader wants at least one topic or pattern");
   for (const std::string& pattern : patterns)
     if (!group::valid_pattern(pattern)) return refuse(Errc::invalid_name, "topic or pattern " + pattern);

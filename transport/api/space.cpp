@@ -100,8 +100,9 @@ bool make_room(Topic& topic, std::uint64_t wanted_end, bool all_settled) {
   // An eighth of a ring at once, so that looking costs little an event.
   const std::uint64_t enough = wanted_end - ring.size() + ring.size() / 8;
   const Place end = topic.end();
-  std::uint64_t target =
-      all_settled ? end.position : settled_until(topic, topic.oldest(), std::min(enough, end.position)).position;
+  const auto walk = [&] { return settled_until(topic, topic.oldest(), std::min(enough, end.position)).position; };
+  const bool quick = all_settled && topic.held_by_readers();
+  std::uint64_t target = quick ? end.position : walk();
   const auto lower_to_readers = [&] {
     if (!topic.held_by_readers()) return true;
     Hold hold{target, {}};
@@ -111,6 +112,8 @@ bool make_room(Topic& topic, std::uint64_t wanted_end, bool all_settled) {
     return true;
   };
   if (!lower_to_readers()) return false;
+  // Nobody is behind: what is there is for who comes later, and only the oldest of it goes.
+  if (quick && target == end.position) target = walk();
   // In two phases: who begins to read after `reclaim` is raised begins behind it; who began before is seen by the
   // second look at the pins.
   raise(control->reclaim, target);

@@ -16,7 +16,13 @@ struct Bus::State {
   std::uint64_t bus_id = 0;
   api::Settings settings;
   shm::Live live;
+  std::uint32_t fork_epoch = shm::g_fork_epoch;  // of the process that opened it
 
+  bool in_child() const { return fork_epoch != shm::g_fork_epoch; }  // whose mappings are not there
+  Result<void> usable() const {
+    if (in_child()) return tl::unexpected(Error(Errc::forked));
+    return {};
+  }
   std::string topic_directory(std::string_view topic) const { return directory + "/topics/" + std::string(topic); }
   const shm::Access& access() const { return live.access(); }
   std::string group_directory(std::string_view group) const { return directory + "/groups/" + std::string(group); }

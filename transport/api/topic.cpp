@@ -24,7 +24,21 @@ std::uint64_t bound_step(const layout::TopicOptions& options) {
   return options.durability == layout::Durability::disk ? 1ull << 20 : 1ull << 32;
 }
 
-Result<std::uint64_t> take_ordinal(const State& state) {
+// Which wake ordinals the topics have. A kill can leave one taken that no topic has.
+void count_ordinals_again(const State& state) {
+  std::array<std::uint64_t, layout::kMaxTopics / 64> taken{};
+  taken[0] = 1u << layout::kBusOrdinal;
+  for (const std::string& name : list_names(state.live.path() + "/topics")) {
+    auto fd = shm::open_file(state.live.topic_path(name), false);
+    layout::TopicHeader header;
+    if (!fd || ::pread(fd->get(), &header, sizeof header, 0) != ssize_t(sizeof header)) continue;
+    if (header.ordinal < layout::kMaxTopics) taken[header.ordinal / 64] |= 1ull << (header.ordinal % 64);
+  }
+  for (std::size_t word = 0; word < taken.size(); ++word)
+    state.live.header()->ordinals[word].store(taken[word], std::memory_order_relaxed);
+}
+
+Result<std::uint64_t> take_ordinal(const State& state, bool again = false) {
   layout::LiveHeader* live = state.live.header();
   for (std::uint64_t word = 0; word < layout::kMaxTopics / 64; ++word) {
     const std::uint64_t taken = live->ordinals[word].load(std::memory_order_relaxed);
@@ -32,6 +46,10 @@ Result<std::uint64_t> take_ordinal(const State& state) {
     const int bit = std::countr_one(taken);
     live->ordinals[word].fetch_or(1ull << bit, std::memory_order_relaxed);
     return word * 64 + std::uint64_t(bit);
+  }
+  if (!again) {
+    count_ordinals_again(state);
+    return take_ordinal(state, true);
   }
   return refuse(Errc::too_many, "a bus has at most " + std::to_string(layout::kMaxTopics - 1) + " topics",
                 layout::kMaxTopics);
@@ -156,6 +174,51 @@ void make_all_live(const StatePtr& state) {
   for (const std::string& name : topic_names(*state)) static_cast<void>(Topic::open_locked(state, name, true));
 }
 
+namespace {
+
+// What groups kept of a deleted topic. With [access] it is their users', in directories that could be links; it stays,
+// and is known by the topic's id for what it is.
+void forget_in_groups(const State& state, const std::string& topic) {
+  if (state.access().shared) return;
+  std::error_code ignored;
+  for (const std::string& group : list_names(state.live.path() + "/groups"))
+    std::filesystem::remove(state.live.group_path(group) + "/" + topic, ignored);
+  for (const std::string& group : list_names(state.directory + "/groups"))
+    for (const char* copy : {".a", ".b"})
+      std::filesystem::remove(state.group_directory(group) + "/" + topic + ".state" + copy, ignored);
+}
+
+// Takes away what a topic has. Under the bus lock. Its live file, which is marked, goes last: killed anywhere, whoever
+// comes to the name next finds the mark and does the rest.
+Result<void> take_away(const State& state, const std::string& name, std::uint64_t ordinal) {
+  std::error_code ignored;
+  const std::string from = state.topic_directory(name);
+  const std::string to = state.directory + "/topics/.deleted-" + name;
+  std::filesystem::remove_all(to, ignored);
+  // The directory leaves its name in one step.
+  if (::rename(from.c_str(), to.c_str()) != 0 && errno != ENOENT)
+    return tl::unexpected(api::name(io::error_of(errno), from));
+  forget_in_groups(state, name);
+  std::filesystem::remove_all(to, ignored);
+  ::unlink(state.live.topic_path(name).c_str());
+  if (ordinal != 0 && ordinal < layout::kMaxTopics)
+    state.live.header()->ordinals[ordinal / 64].fetch_and(~(1ull << (ordinal % 64)));
+  state.announce_topics();
+  return {};
+}
+
+// A deletion that was cut short is completed. Under the bus lock.
+Result<void> finish_deletion(const State& state, std::string_view name) {
+  const std::string path = state.live.topic_path(std::string(name));
+  auto fd = shm::open_file(path, false);
+  if (!fd) return {};
+  layout::TopicHeader header;
+  if (::pread(fd->get(), &header, sizeof header, 0) != ssize_t(sizeof header)) return refuse(Errc::incompatible, path);
+  return take_away(state, std::string(name), header.ordinal);
+}
+
+}  // namespace
+
 Result<void> create_topic(const StatePtr& state, std::string_view name, const TopicOptions& options) {
   const std::string title = "topic " + std::string(name);
   if (!group::valid_name(name)) return refuse(Errc::invalid_name, title);
@@ -174,6 +237,8 @@ Result<void> create_topic(const StatePtr& state, std::string_view name, const To
   if (auto may = may_write(*state, title); !may) return may;
   auto lock = BusLock::take(state->directory);
   if (!lock) return tl::unexpected(lock.error());
+  if (auto there = Topic::look(state, name); !there && there.error().code() == Errc::deleted)
+    if (auto done = finish_deletion(*state, name); !done) return done;
   if (topic_exists(*state, name)) return refuse(Errc::already_exists, title);
   if (auto made = shm::make_directory(state->topic_directory(name), state->access().topic_directory()); !made)
     return tl::unexpected(api::name(made.error(), title));
@@ -193,22 +258,6 @@ Result<void> create_topic(const StatePtr& state, std::string_view name, const To
   return {};
 }
 
-namespace {
-
-// What groups kept of a deleted topic. With [access] it is their users', in directories that could be links; it stays,
-// and is known by the topic's id for what it is.
-void forget_in_groups(const State& state, std::string_view topic) {
-  if (state.access().shared) return;
-  std::error_code ignored;
-  for (const std::string& group : list_names(state.live.path() + "/groups"))
-    std::filesystem::remove(state.live.group_path(group) + "/" + std::string(topic), ignored);
-  for (const std::string& group : list_names(state.directory + "/groups"))
-    for (const char* copy : {".a", ".b"})
-      std::filesystem::remove(state.group_directory(group) + "/" + std::string(topic) + ".state" + copy, ignored);
-}
-
-}  // namespace
-
 Result<void> delete_topic(const StatePtr& state, std::string_view name) {
   if (auto may = may_write(*state, "topic " + std::string(name)); !may) return may;
   auto lock = BusLock::take(state->directory);
@@ -218,23 +267,11 @@ Result<void> delete_topic(const StatePtr& state, std::string_view name) {
   if (!topic && topic.error().code() != Errc::corrupt) return tl::unexpected(topic.error());
   std::uint64_t ordinal = 0;
   if (topic) {
-    layout::TopicControl* control = (*topic)->writable();
-    control->deleted.store(1, std::memory_order_seq_cst);
+    (*topic)->mark_deleted();
     shm::ring_all(state->live.wake(), (*topic)->mask());
-    ordinal = control->header.ordinal;
+    ordinal = (*topic)->header().ordinal;
   }
-  // The directory leaves its name in one step; what is left behind by a kill begins with a dot and is nobody's.
-  const std::string from = state->topic_directory(name);
-  const std::string to = state->directory + "/topics/.deleted-" + std::to_string(random64());
-  if (::rename(from.c_str(), to.c_str()) != 0) return tl::unexpected(api::name(io::error_of(errno), from));
-  ::unlink(state->live.topic_path(std::string(name)).c_str());
-  std::error_code ignored;
-  forget_in_groups(*state, name);
-  std::filesystem::remove_all(to, ignored);
-  if (ordinal != 0 && ordinal < layout::kMaxTopics)
-    state->live.header()->ordinals[ordinal / 64].fetch_and(~(1ull << (ordinal % 64)));
-  state->announce_topics();
-  return {};
+  return take_away(*state, std::string(name), ordinal);
 }
 
 Result<std::shared_ptr<Topic>> Topic::map(const StatePtr& state, std::string_view name, bool writable) {
@@ -254,11 +291,16 @@ Result<std::shared_ptr<Topic>> Topic::map(const StatePtr& state, std::string_vie
   topic->ring_ = log::ring_of(control, *size);
   topic->mapping_ = std::move(*mapping);
   if (topic->ring_.control == nullptr) return refuse(Errc::corrupt, path);
+  if (topic->deleted()) return refuse(Errc::deleted, "topic " + topic->name_);
   return topic;
 }
 
 Result<std::shared_ptr<Topic>> Topic::open_locked(const StatePtr& state, std::string_view name, bool writable) {
   auto topic = map(state, name, writable);
+  if (!topic && topic.error().code() == Errc::deleted) {
+    if (auto done = finish_deletion(*state, name); !done) return tl::unexpected(done.error());
+    return refuse(Errc::not_found, "topic " + std::string(name));
+  }
   if (topic || topic.error().code() != Errc::not_found) return topic;
   if (auto made = make_live(*state, name); !made) return tl::unexpected(made.error());
   if (state->access().shared) state->announce_topics();  // consumers may be waiting for it
@@ -268,6 +310,11 @@ Result<std::shared_ptr<Topic>> Topic::open_locked(const StatePtr& state, std::st
 Result<std::shared_ptr<Topic>> Topic::open(const StatePtr& state, std::string_view name, bool writable) {
   if (!group::valid_name(name)) return refuse(Errc::invalid_name, "topic " + std::string(name));
   auto topic = map(state, name, writable);
+  if (!topic && topic.error().code() == Errc::deleted) {
+    // Whoever deletes it holds the lock. If nobody does, who did is dead.
+    if (auto lock = BusLock::take(state->directory, 0)) return open_locked(state, name, writable);
+    return refuse(Errc::not_found, "topic " + std::string(name));
+  }
   if (topic || topic.error().code() != Errc::not_found) return topic;
   if (!topic_exists(*state, name)) {
     auto meta = read_topic_meta(*state, name);  // says whether it is missing or cannot be read
@@ -296,20 +343,45 @@ Place Topic::durable_end() const {
   return {durable.low, durable.high};
 }
 
-// A position's offset stands in its record's tag; a record that is being overwritten gives nonsense, which the next
-// look at that place will not match.
+namespace {
+
+// The offset at a position whose header is not written. The claim's intent holds the tail as it was read there; so does
+// any that lost the race for it.
+std::optional<std::uint64_t> offset_intended_at(const Topic& topic, std::uint64_t position) {
+  const shm::Handles& handles = topic.state()->live.handles();
+  for (std::uint32_t slot = 0; slot < handles.slots(); ++slot) {
+    const auto copy = handles.copy(slot);
+    if (!copy || copy->topic_id != topic.header().topic_id) continue;
+    for (const auto& intent : copy->intents) {
+      const layout::TailFields tail = layout::tail_of(intent.tail);
+      if (layout::shape_lines(intent.shape) != 0 && tail.end == position) return tail.offset;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+// A position's offset stands in its record's tag, if that is of this lap: the dead leave lines unwritten, and what
+// stands there is a record of the lap before. A record that is being overwritten gives nonsense, which the next look at
+// that place will not match.
 Place Topic::oldest() const {
-  for (;;) {
+  for (int look = 0;; ++look) {
     const std::uint64_t reclaim = std::max(ring_.control->reclaim.load(std::memory_order_acquire), ring_.base_position);
     const Place tail = end();
     if (reclaim >= tail.position) return tail;
     if (reclaim == ring_.base_position) return {reclaim, ring_.base_offset};
-    const std::uint64_t tag = ring_.at(reclaim)->tag.load(std::memory_order_acquire);
-    const std::uint64_t offset = layout::offset_of_tag(ring_.nonce, tag);
-    if (offset <= tail.offset) return {reclaim, offset};
-    // A claim whose header is not written yet stands there, and nothing older is left: its owner is waited for at the
-    // tail as well as here.
-    if (ring_.control->reclaim.load(std::memory_order_acquire) == reclaim) return tail;
+    const layout::RecordHeader* head = ring_.at(reclaim);
+    const std::uint64_t offset = layout::offset_of_tag(ring_.nonce, head->tag.load(std::memory_order_acquire));
+    log::Look settled;
+    if (offset <= tail.offset && log::glance(ring_, reclaim, offset, settled)) return {reclaim, offset};
+    if (const auto intended = offset_intended_at(*this, reclaim)) return {reclaim, *intended};
+    // No intent is left: the header is written, and the claim is held open while its owner makes others.
+    if (offset <= tail.offset &&
+        layout::generation_of(head->word.load(std::memory_order_acquire)) == ring_.generation(reclaim))
+      return {reclaim, offset};
+    // Written or passed just now, or damaged.
+    if (look > 100) return tail;
   }
 }
 
@@ -377,7 +449,8 @@ const layout::HandlePage* Topic::page(std::uint32_t slot) { return state_->live.
 namespace {
 
 // A dead producer's slot may begin another life when nothing in the ring needs its intents: each names a place that was
-// passed, was never claimed, or has its header written.
+// overwritten, was never claimed, or has its header written. Lines that were given back are still there until then, for
+// readers that nobody waits for.
 bool explained(const StatePtr& state, const shm::HandleCopy& former) {
   if (!group::valid_name(former.target)) return true;  // no topic's: nobody waits for it
   auto topic = Topic::look(state, former.target);
@@ -386,8 +459,8 @@ bool explained(const StatePtr& state, const shm::HandleCopy& former) {
   for (const auto& intent : former.intents) {
     if (layout::shape_lines(intent.shape) == 0) continue;
     const layout::TailFields start = layout::tail_of(intent.tail);
-    if (start.end < ring.control->reclaim.load(std::memory_order_acquire)) continue;
-    if (ring.tail().end <= start.end) continue;
+    const std::uint64_t end = ring.tail().end;
+    if (end <= start.end || end > start.end + ring.size()) continue;
     if (ring.at(start.end)->tag.load(std::memory_order_acquire) != layout::tag_for(ring.nonce, start.offset))
       return false;
   }

@@ -41,6 +41,8 @@ class Topic final : public log::Witness, public log::Neighbours {
   bool durable() const { return header().options.durability == layout::Durability::disk; }
   // Readers hold producers up: a memory topic, unless it drops its oldest events.
   bool held_by_readers() const { return !durable() && header().options.full != layout::FullPolicy::drop_oldest; }
+  // Errc::deleted from here on for whoever opens it; handles that have it open see it too.
+  void mark_deleted() { writable()->deleted.store(1, std::memory_order_seq_cst); }
   bool deleted() const { return ring_.control->deleted.load(std::memory_order_relaxed) != 0; }
   std::uint64_t max_payload() const;
   std::string directory() const { return state_->topic_directory(name_); }

@@ -2,6 +2,8 @@
 
 #include <sched.h>
 
+#include <algorithm>
+
 namespace penstock::api {
 namespace {
 
@@ -21,8 +23,8 @@ Result<bool> Waiter::wait(std::chrono::nanoseconds timeout, const std::function<
     std::uint32_t seen = 0;
     const std::int64_t now = monotonic_ns();
     if (how_ == Wait::sleep && now >= spin_until) {
-      listen(sleeper_);
       seen = sleeper_.read();
+      listen(sleeper_);
       listening = true;
     }
     auto found = look();
@@ -35,7 +37,7 @@ Result<bool> Waiter::wait(std::chrono::nanoseconds timeout, const std::function<
       continue;
     }
     if (interrupted_.load(std::memory_order_seq_cst)) continue;
-    const std::int64_t until = std::min(deadline, found->until);
+    const std::int64_t until = std::min({deadline, found->until, now + kLongestSleep});
     if (until > now) sleeper_.sleep(seen, until - now);
     listening = false;
     spin_until = 0;

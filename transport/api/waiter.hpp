@@ -10,6 +10,9 @@
 
 namespace penstock::api {
 
+// How late a wake-up may come that was lost because its waker died with the mask in hand.
+inline constexpr std::int64_t kLongestSleep = 50'000'000;
+
 class Waiter {
  public:
   Waiter(shm::Sleeper sleeper, Wait how) : sleeper_(sleeper), how_(how) {}

@@ -27,8 +27,8 @@ static_assert(offsetof(LiveHeader, producers_group) == 3352 && sizeof(LiveHeader
 inline constexpr std::size_t kLiveBytes = kPage;
 
 // Consumers may write here; the worst they can cause is a needless wake-up.
-// A sleeper sets its doorbell's bit in the mask of all it waits for; who has news swaps the mask for zero, raises each
-// doorbell named and wakes who sleeps on it.
+// A sleeper reads its doorbell and sets its bit in the mask of all it waits for; who has news swaps the mask for zero,
+// raises each doorbell named and wakes who sleeps on it.
 struct alignas(kLine) Doorbell {
   std::atomic<std::uint32_t> count;
 };

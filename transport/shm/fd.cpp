@@ -87,6 +87,21 @@ Result<Fd> create_file(const std::string& path, std::uint32_t mode, std::uint64_
   return fd;
 }
 
+Result<Fd> create_unnamed_file(const std::string& directory, std::uint32_t mode, std::uint64_t bytes) {
+  Fd fd(::open(directory.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, mode));
+  if (!fd || ::fchmod(fd.get(), mode) != 0) return tl::unexpected(from_errno(errno));
+  if (auto done = allocate(fd.get(), 0, bytes); !done) return tl::unexpected(done.error());
+  return fd;
+}
+
+Result<void> give_name(const Fd& fd, const std::string& path) {
+  // Linking the descriptor itself takes a capability; its entry in /proc does not.
+  const std::string self = "/proc/self/fd/" + std::to_string(fd.get());
+  if (::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) != 0)
+    return tl::unexpected(from_errno(errno));
+  return {};
+}
+
 Result<void> make_directory(const std::string& path, std::uint32_t mode, std::optional<gid_t> group) {
   if (::mkdir(path.c_str(), mode) == 0) {
     if (group && ::chown(path.c_str(), uid_t(-1), *group) != 0) return tl::unexpected(from_errno(errno));

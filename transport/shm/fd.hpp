@@ -39,6 +39,9 @@ std::string inside(const Fd& directory, const std::string& name);
 std::string temporary_name();  // that nobody can guess; begins with a dot
 // Exclusive: Errc::already_exists when the path is there. Allocated in full.
 Result<Fd> create_file(const std::string& path, std::uint32_t mode, std::uint64_t bytes);
+// The same without a name, gone when its last descriptor is closed, unless it is given one.
+Result<Fd> create_unnamed_file(const std::string& directory, std::uint32_t mode, std::uint64_t bytes);
+Result<void> give_name(const Fd& fd, const std::string& path);  // Errc::already_exists when somebody else has it
 // There already: fine.
 Result<void> make_directory(const std::string& path, std::uint32_t mode, std::optional<gid_t> group = std::nullopt);
 Result<std::uint64_t> size_of(const Fd& fd);

@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
@@ -173,6 +172,7 @@ Result<Handle> Handles::take_existing(std::uint32_t slot, const Reusable& reusab
   if (!may_take(*former, reusable)) return tl::unexpected(Error(Errc::busy));
   auto mapping = Mapping::of(*fd, true, sizeof(HandlePage));
   if (!mapping) return tl::unexpected(mapping.error());
+  if (access_.shared && !guest(slot)) put_away(slot);
   Handle handle;
   handle.fd_ = std::move(*fd);
   handle.mapping_ = std::move(*mapping);
@@ -181,16 +181,13 @@ Result<Handle> Handles::take_existing(std::uint32_t slot, const Reusable& reusab
   return handle;
 }
 
-// A new file under `temporary`, locked before others can open it. Who fails has left nothing.
-Result<Handle> Handles::new_file(const std::string& temporary, std::uint32_t slot) {
-  auto fd = create_file(temporary, 0600, layout::kPage);
+// A new file without a name, so that a kill leaves nothing behind; locked before others can open it.
+Result<Handle> Handles::new_file(std::uint32_t slot) {
+  auto fd = create_unnamed_file(directory(slot), 0600, layout::kPage);
   if (!fd) return tl::unexpected(fd.error());
   auto mapping = Mapping::of(*fd, true, sizeof(HandlePage));
-  if (!mapping || !try_lock(*fd) || ::fchmod(fd->get(), access_.handle_file()) != 0) {
-    const Error error = mapping ? from_errno(errno) : mapping.error();
-    ::unlink(temporary.c_str());
-    return tl::unexpected(error);
-  }
+  if (!mapping) return tl::unexpected(mapping.error());
+  if (!try_lock(*fd) || ::fchmod(fd->get(), access_.handle_file()) != 0) return tl::unexpected(from_errno(errno));
   mapping->as<HandlePage>()->preamble = preamble(layout::kMagicHandle, sizeof(HandlePage), identity_);
   Handle handle;
   handle.fd_ = std::move(*fd);
@@ -200,15 +197,10 @@ Result<Handle> Handles::new_file(const std::string& temporary, std::uint32_t slo
 }
 
 Result<Handle> Handles::make_new(std::uint32_t slot) {
-  const std::string temporary = directory(slot) + temporary_name();
-  auto handle = new_file(temporary, slot);
+  auto handle = new_file(slot);
   if (!handle) return handle;
   // Locked before it has its name: nobody ever sees this slot free while we live.
-  if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path(slot).c_str(), RENAME_NOREPLACE) != 0) {
-    const int error = errno;
-    ::unlink(temporary.c_str());
-    return tl::unexpected(from_errno(error));
-  }
+  if (auto named = give_name(handle->fd_, path(slot)); !named) return tl::unexpected(named.error());
   std::uint64_t seen = guest(slot) ? slot + 1 : live_->handle_slots.load(std::memory_order_relaxed);
   while (seen < slot + 1 && !live_->handle_slots.compare_exchange_weak(seen, slot + 1)) {
   }
@@ -231,19 +223,27 @@ Result<Handle> Handles::replace(std::uint32_t slot, const Fd& former, const Reus
     return busy;
   const auto life = copy(slot);
   if (!life || !may_take(*life, reusable)) return busy;
-  const std::string temporary = directory(slot) + temporary_name();
-  auto handle = new_file(temporary, slot);
+  put_away(slot);
+  auto handle = new_file(slot);
   if (!handle) return handle;
   handle->page()->incarnation.store(life->incarnation, std::memory_order_seq_cst);
   handle->former_ = *life;
-  if (::rename(temporary.c_str(), path(slot).c_str()) != 0) {
-    ::unlink(temporary.c_str());
+  if (!give_name(handle->fd_, aside(slot)) ||
+      ::renameat2(AT_FDCWD, aside(slot).c_str(), AT_FDCWD, path(slot).c_str(), RENAME_EXCHANGE) != 0) {
+    ::unlink(aside(slot).c_str());
     return busy;
   }
-  // Who still has the old page mapped sees that it is nobody's. See map().
-  const std::uint64_t gone = 0;
-  if (::pwrite(former.get(), &gone, sizeof gone, offsetof(layout::Preamble, magic)) != sizeof gone) return busy;
+  put_away(slot);
   return handle;
+}
+
+// What a replacement put aside goes. Who still has its page mapped sees that it is nobody's: see map(). One that was
+// killed before it came here is completed by who has the slot next.
+void Handles::put_away(std::uint32_t slot) const {
+  const std::uint64_t gone = 0;
+  if (auto former = open_file(aside(slot), true))
+    static_cast<void>(::pwrite(former->get(), &gone, sizeof gone, offsetof(layout::Preamble, magic)) == sizeof gone);
+  ::unlink(aside(slot).c_str());
 }
 
 Result<Handle> Handles::acquire(HandleKind kind, std::uint64_t topic_id, std::string_view target,

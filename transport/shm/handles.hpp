@@ -94,10 +94,12 @@ class Handles {
   bool guest(std::uint32_t slot) const { return access_.shared && slot >= layout::kGuestSlot; }
   std::string directory(std::uint32_t slot) const { return live_path_ + (guest(slot) ? "/guests/" : "/handles/"); }
   std::string path(std::uint32_t slot) const { return directory(slot) + std::to_string(slot); }
+  std::string aside(std::uint32_t slot) const { return directory(slot) + ".former-" + std::to_string(slot); }
   Result<Handle> take_existing(std::uint32_t slot, const Reusable& reusable);
   Result<Handle> make_new(std::uint32_t slot);
   Result<Handle> replace(std::uint32_t slot, const Fd& former, const Reusable& reusable);
-  Result<Handle> new_file(const std::string& temporary, std::uint32_t slot);
+  Result<Handle> new_file(std::uint32_t slot);
+  void put_away(std::uint32_t slot) const;
   bool may_take(const HandleCopy& former, const Reusable& reusable) const;
   void add_guests(std::vector<std::uint32_t>& out) const;
 

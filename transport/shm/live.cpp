@@ -140,6 +140,8 @@ Result<Live> Live::create(const std::string& wanted, std::uint64_t bus_id, const
 
 void Live::remove(const std::string& path) {
   std::error_code ignored;
+  // What opening it asks for goes first: nobody takes half a live side for a whole one.
+  if (const auto directory = open_directory(path)) std::filesystem::remove(inside(*directory, "bus"), ignored);
   std::filesystem::remove_all(path, ignored);
 }
 

@@ -1,7 +1,9 @@
 // Sleeping until there is news, and waking who sleeps. One futex a handle, whatever number of things it waits for.
 //
-// A sleeper sets its doorbell's bit in the mask of everything it waits for, reads the doorbell, looks again, and sleeps
-// on the doorbell's value. Who has news swaps a mask for zero and rings each doorbell in it: raises the count, wakes.
+// A sleeper reads its doorbell, sets its bit in the mask of everything it waits for, looks again, and sleeps on the
+// value read. Who has news swaps a mask for zero and rings each doorbell in it: raises the count, wakes. The doorbell
+// is read first: a waker that takes the bit later raises the count later, so the sleeper does not sleep on a bit that
+// is gone. A waker that dies between the swap and the ring wakes nobody: no sleep may be without a bound.
 #pragma once
 
 #include <cstdint>
@@ -21,12 +23,12 @@ class Sleeper {
       : bell_(&wake->doorbells[slot % layout::kDoorbells].count),
         bit_(1ull << (slot % layout::kDoorbells)),
         wary_(wary) {}
-  // Register before reading the doorbell, read it before the last look.
+  // In this order: read(), listen() wherever news may come from, look, sleep().
+  std::uint32_t read() const { return bell_->load(std::memory_order_seq_cst); }
   void listen(Mask& mask) const {
     if ((mask.load(std::memory_order_seq_cst) & bit_) == 0) mask.fetch_or(bit_, std::memory_order_seq_cst);
   }
   bool wary() const { return wary_; }  // to be looked at again after each sleep, rung or not
-  std::uint32_t read() const { return bell_->load(std::memory_order_seq_cst); }
   // Until the doorbell is no longer at `seen`, or this long. Wakes early now and then.
   void sleep(std::uint32_t seen, std::int64_t timeout_ns) const;
   void ring() const;  // this doorbell alone, also from a signal handler

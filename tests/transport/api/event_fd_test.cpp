@@ -40,13 +40,15 @@ TEST_F(EventFds, AReaderIsReadableWhenThereIsAnEventAndQuietAfterIt) {
   };
   drain();
   // What was rung while it was set up may have raised it once more; a drain without events settles that.
-  while (readable(fd, 0ms)) drain();
+  const auto become_quiet = [&] {
+    while (readable(fd, 0ms)) EXPECT_EQ(drain(), 0u);
+  };
+  become_quiet();
   for (int round = 0; round < 3; ++round) {
-    EXPECT_FALSE(readable(fd, 0ms));
     publish("one");
     ASSERT_TRUE(readable(fd, 10'000ms));
     EXPECT_EQ(drain(), 1u);
-    while (readable(fd, 0ms)) EXPECT_EQ(drain(), 0u);
+    become_quiet();
   }
 }
 

@@ -91,7 +91,7 @@ class Consumer {
           else
             return call(event);
         },
-        &handler, most);
+        const_cast<void*>(static_cast<const void*>(&handler)), most);
   }
 
   // Waits until poll or next may have something. false: the timeout passed.

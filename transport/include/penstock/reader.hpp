@@ -21,8 +21,8 @@ class Reader {
   template <class Handler>
   Result<std::size_t> poll(Handler&& handler, std::size_t most = 256) {
     using Plain = std::remove_reference_t<Handler>;
-    return poll_with([](void* context, const EventView& event) { (*static_cast<Plain*>(context))(event); }, &handler,
-                     most);
+    return poll_with([](void* context, const EventView& event) { (*static_cast<Plain*>(context))(event); },
+                     const_cast<void*>(static_cast<const void*>(&handler)), most);
   }
   // The next event as a copy of its own; nothing when the timeout passed.
   Result<std::optional<Event>> next(std::chrono::nanoseconds timeout);

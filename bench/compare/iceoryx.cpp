@@ -1,0 +1,103 @@
+// iceoryx: untyped publisher and subscriber, polling, lossless (the publisher waits for a full subscriber). Its daemon,
+// iox-roudi, must run.
+#include <sched.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <iceoryx_hoofs/log/logmanager.hpp>
+#include <iceoryx_posh/popo/untyped_publisher.hpp>
+#include <iceoryx_posh/popo/untyped_subscriber.hpp>
+#include <iceoryx_posh/runtime/posh_runtime.hpp>
+#include <stdexcept>
+
+#include "bench/compare/link.hpp"
+
+namespace penstock::compare {
+namespace {
+
+iox::capro::ServiceDescription service_of(const std::string& name) {
+  const auto text = [](const std::string& from) { return iox::capro::IdString_t(iox::cxx::TruncateToCapacity, from); };
+  return {text("compare"), text("link"), text(name)};
+}
+
+// Once a process, before anything else of it.
+void start_runtime() {
+  static const bool started = [] {
+    iox::log::LogManager::GetLogManager().SetDefaultLogLevel(iox::log::LogLevel::kWarn);
+    const std::string name = "compare-" + std::to_string(::getpid());
+    iox::runtime::PoshRuntime::initRuntime(iox::RuntimeName_t(iox::cxx::TruncateToCapacity, name));
+    return true;
+  }();
+  static_cast<void>(started);
+}
+
+class IoxSender : public Sender {
+ public:
+  explicit IoxSender(const std::string& name) : publisher_((start_runtime(), service_of(name)), options()) {
+    while (!publisher_.hasSubscribers()) ::usleep(1'000);
+  }
+  void send(std::span<const std::byte> event) override {
+    bool sent = false;
+    publisher_.loan(static_cast<std::uint32_t>(event.size())).and_then([&](void* chunk) {
+      std::memcpy(chunk, event.data(), event.size());
+      publisher_.publish(chunk);
+      sent = true;
+    });
+    if (!sent) throw std::runtime_error("iceoryx gave no chunk");
+  }
+
+ private:
+  static iox::popo::PublisherOptions options() {
+    iox::popo::PublisherOptions chosen;
+    chosen.subscriberTooSlowPolicy = iox::popo::ConsumerTooSlowPolicy::WAIT_FOR_CONSUMER;
+    return chosen;
+  }
+  iox::popo::UntypedPublisher publisher_;
+};
+
+class IoxReceiver : public Receiver {
+ public:
+  explicit IoxReceiver(const std::string& name) : subscriber_((start_runtime(), service_of(name)), options()) {}
+  ~IoxReceiver() override { release(); }
+  std::span<const std::byte> receive() override {
+    release();
+    for (int looks = 0; looks < 100'000 && chunk_ == nullptr; ++looks)
+      subscriber_.take().and_then([this](const void* chunk) { chunk_ = chunk; });
+    if (chunk_ == nullptr) {
+      ::sched_yield();
+      return {};
+    }
+    const std::size_t size = iox::mepoo::ChunkHeader::fromUserPayload(chunk_)->userPayloadSize();
+    return {static_cast<const std::byte*>(chunk_), size};
+  }
+
+ private:
+  static iox::popo::SubscriberOptions options() {
+    iox::popo::SubscriberOptions chosen;
+    chosen.queueCapacity = 256;
+    chosen.queueFullPolicy = iox::popo::QueueFullPolicy::BLOCK_PRODUCER;
+    return chosen;
+  }
+  void release() {
+    if (chunk_ != nullptr) subscriber_.release(chunk_);
+    chunk_ = nullptr;
+  }
+  iox::popo::UntypedSubscriber subscriber_;
+  const void* chunk_ = nullptr;
+};
+
+}  // namespace
+
+Peer iceoryx() {
+  Peer peer{"iceoryx",
+            "untyped, polling, lossless",
+            [](const std::string& name, std::size_t) { return std::make_unique<IoxSender>(name); },
+            [](const std::string& name, std::size_t) { return std::make_unique<IoxReceiver>(name); },
+            [](const std::string&) {},
+            1 << 20};
+  // Without it the runtime waits for long and then ends the process.
+  if (::access("/dev/shm/iceoryx_mgmt", F_OK) != 0) peer.missing = "iox-roudi does not run";
+  return peer;
+}
+
+}  // namespace penstock::compare
