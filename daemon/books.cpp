@@ -8,6 +8,9 @@ namespace penstock::daemon {
 namespace {
 
 constexpr std::int64_t kRetryAfter = 500'000'000;
+constexpr std::int64_t kSweepEvery = 250'000'000;  // leases that no member asks about
+// A group whose state takes long to look at or to write is looked at less often, so that others' turns come.
+constexpr std::int64_t kShare = 4;
 
 layout::Disposition disposition_of(layout::Failure failure) {
   switch (failure) {
@@ -61,7 +64,10 @@ Result<void> Books::refresh() {
       return tl::unexpected(topic.error());
     }
     auto opened = api::GroupState::open(group_, name, {});
+    // With [access] its members make it, and their user says whether we may write it.
+    if (!opened && opened.error().code() == Errc::not_found) continue;
     if (!opened) return tl::unexpected(opened.error());
+    if (!(*opened)->writable()) return api::refuse(Errc::permission, "the place of group " + group_->name());
     auto watch = std::make_unique<Watch>(Watch{std::move(*opened), api::Feed(std::move(*topic), false)});
     watch->dead_seen = ~0ull;  // there may be letters from before
     watches_.push_back(std::move(watch));
@@ -87,6 +93,12 @@ Result<void> Books::open_writer(const api::Topic& origin) {
 
 // Appended first, settled then: a death in between leaves both, and the next daemon finds the letter in the DLQ.
 Result<bool> Books::move_one(Watch& watch, const group::CellView& cell) {
+  // An event that the topic has not got yet was never delivered: no letter for a cell that somebody made up.
+  if (cell.offset >= watch.feed.topic().end().offset) {
+    auto settled = watch.state->engine().settle_dead(cell.cell, cell.state);
+    if (!settled && settled.error().code() != Errc::stale_lease) return tl::unexpected(settled.error());
+    return true;
+  }
   if (auto opened = open_writer(watch.feed.topic()); !opened) return tl::unexpected(opened.error());
   auto found = watch.feed.at({cell.position, cell.offset});
   if (!found) return tl::unexpected(found.error());
@@ -132,10 +144,25 @@ Result<bool> Books::move_one(Watch& watch, const group::CellView& cell) {
   return true;
 }
 
-bool Books::move_letters(std::int64_t now) {
+bool Books::work(std::int64_t now, std::int64_t deadline, std::int64_t checkpoint_every) {
+  const bool moved = move_letters(now, deadline);
+  const auto paced = [](std::int64_t& next, std::int64_t every, auto&& work) {
+    const std::int64_t began = api::monotonic_ns();
+    if (began < next) return;
+    work();
+    const std::int64_t ended = api::monotonic_ns();
+    next = ended + std::max(every, kShare * (ended - began));
+  };
+  paced(next_sweep_, kSweepEvery, [this] { sweep(); });
+  paced(next_checkpoint_, checkpoint_every, [this] { checkpoint(false); });
+  return moved;
+}
+
+bool Books::move_letters(std::int64_t now, std::int64_t deadline) {
   if (now < quiet_until_) return false;
   bool moved = false;
-  for (const auto& watch : watches_) {
+  for (std::size_t i = 0; i < watches_.size(); ++i) {
+    const auto& watch = watches_[(turn_ + i) % watches_.size()];
     const std::uint64_t raised = watch->state->engine().dead_raised();
     if (raised == watch->dead_seen) continue;
     std::vector<group::CellView> dead;
@@ -149,6 +176,9 @@ bool Books::move_letters(std::int64_t now) {
       done = move_one(*watch, cell);
       if (!done) break;
       moved = true;
+      if (api::monotonic_ns() < deadline) continue;
+      turn_ = (turn_ + i + 1) % watches_.size();
+      return true;
     }
     if (!done) {
       if (!told_) log_(2, "group " + name() + ": dead letters wait: " + done.error().message());

@@ -19,8 +19,12 @@ class Books {
   Result<void> refresh();
   void listen(const shm::Sleeper& sleeper) const;
 
-  // Moves dead events. True: something was moved.
-  bool move_letters(std::int64_t now);
+  // A round of everything below. Ends soon after `deadline`, whatever the group's pages say, which its members write;
+  // True: something was moved.
+  bool work(std::int64_t now, std::int64_t deadline, std::int64_t checkpoint_every);
+
+  // Moves dead events. True: something was moved, or is left to be moved.
+  bool move_letters(std::int64_t now, std::int64_t deadline);
   // Sweeps what has leases, for members that are gone.
   void sweep();
   // Writes what changed since the last time, each once the dead letters it no longer has are on disk. `force`: waits
@@ -46,7 +50,9 @@ class Books {
   const Log& log_;
   std::vector<std::unique_ptr<Watch>> watches_;
   std::unique_ptr<LetterWriter> writer_;
-  std::set<LetterKey> present_;   // letters that were in the DLQ when this daemon opened it
+  std::set<LetterKey> present_;  // letters that were in the DLQ when this daemon opened it
+  std::size_t turn_ = 0;         // where the next round of letters begins, so that no topic starves another
+  std::int64_t next_sweep_ = 0, next_checkpoint_ = 0;
   std::int64_t quiet_until_ = 0;  // after a failure
   bool told_ = false;
 };

@@ -19,7 +19,8 @@ using api::refuse;
 namespace {
 
 constexpr std::int64_t kTick = 100'000'000;           // how long an idle daemon sleeps at most
-constexpr std::int64_t kSweepEvery = 250'000'000;     // leases that no member asks about
+constexpr std::int64_t kBooksTurn = 20'000'000;       // after so long the disk is looked at again
+constexpr std::size_t kNewGroups = 256;               // names of groups looked at in a round: there may be any number
 constexpr std::int64_t kRetainEvery = 1'000'000'000;  // old segments
 constexpr std::int64_t kReapWait = 200'000;      // completions are waited for this long before new work is looked for
 constexpr std::int64_t kDrain = 30'000'000'000;  // a stop waits this long for the disk
@@ -68,7 +69,10 @@ struct Daemon::Impl {
   std::vector<std::shared_ptr<api::Topic>> memory_topics;
   std::uint64_t topics_epoch = 0, groups_epoch = 0;
   bool looked = false;
-  std::int64_t next_checkpoint = 0, next_sweep = 0, next_retain = 0;
+  std::int64_t next_checkpoint = 0, next_retain = 0;
+  std::int64_t books_rest = 0;  // until then the books wait, so that they take half the time at most
+  std::size_t books_turn = 0;   // whose turn is next
+  std::size_t groups_turn = 0;  // which new names are looked at next
   std::atomic<bool> stopping{false};
   std::thread thread;
   Result<void> result;
@@ -82,6 +86,8 @@ struct Daemon::Impl {
         persister(opened, chosen.force_pwrite || opened->settings.force_pwrite, log) {}
 
   void refresh();
+  void find_groups();
+  bool keep_books(std::int64_t now);
   void add_topic(const std::string& name);
   bool work(std::int64_t now);
   void rest(const shm::Sleeper& sleeper);
@@ -104,7 +110,7 @@ void Daemon::Impl::add_topic(const std::string& name) {
   storage::RecoverOptions recover;
   recover.durable = storage::Boundary{(*topic)->durable_end().position, (*topic)->durable_end().offset};
   recover.bus_id = state->bus_id;
-  recover.mode = shm::kFileMode;
+  recover.mode = state->access().topic_file();
   auto recovered =
       storage::recover_topic((*topic)->directory(), meta ? std::optional(*meta) : std::nullopt, !meta, recover);
   if (!recovered) {
@@ -115,10 +121,26 @@ void Daemon::Impl::add_topic(const std::string& name) {
   persister.add(std::move(*topic), api::Place{recovered->log_position, recovered->log_offset});
 }
 
+void Daemon::Impl::find_groups() {
+  std::erase_if(books, [](const auto& book) { return book->deleted(); });
+  const std::vector<std::string> names = api::group_names(*state);
+  const std::size_t most = state->access().shared ? kNewGroups : names.size();
+  for (std::size_t i = 0, looked_at = 0; i < names.size() && looked_at < most; ++i) {
+    const std::string& name = names[(groups_turn + i) % names.size()];
+    const bool known = std::any_of(books.begin(), books.end(), [&](const auto& book) { return book->name() == name; });
+    if (known) continue;
+    ++looked_at;
+    auto group = api::Group::open(state, name);
+    // With [access] one that its user has not opened since the live side was made is his to open.
+    if (group && (*group)->live()) books.push_back(std::make_unique<daemon::Books>(std::move(*group), log));
+    if (looked_at == most) groups_turn = (groups_turn + i + 1) % names.size();
+  }
+}
+
 void Daemon::Impl::refresh() {
   const layout::LiveHeader* live = state->live.header();
   const std::uint64_t topic_news = live->topics_epoch.load(std::memory_order_seq_cst);
-  const std::uint64_t group_news = live->groups_epoch.load(std::memory_order_seq_cst);
+  const std::uint64_t group_news = state->live.groups_epoch().load(std::memory_order_seq_cst);
   if (looked && topic_news == topics_epoch && group_news == groups_epoch) return;
   persister.remove_deleted();
   std::erase_if(memory_topics, [](const auto& topic) { return topic->deleted(); });
@@ -127,13 +149,7 @@ void Daemon::Impl::refresh() {
                                     [&](const auto& topic) { return topic->name() == name; });
     if (!memory && !persister.has(name)) add_topic(name);
   }
-  std::erase_if(books, [](const auto& book) { return book->deleted(); });
-  for (const std::string& name : api::group_names(*state)) {
-    const bool known = std::any_of(books.begin(), books.end(), [&](const auto& book) { return book->name() == name; });
-    if (known) continue;
-    auto group = api::Group::open(state, name);
-    if (group) books.push_back(std::make_unique<daemon::Books>(std::move(*group), log));
-  }
+  find_groups();
   for (const auto& book : books)
     if (auto done = book->refresh(); !done) log(1, "group " + book->name() + ": " + done.error().message());
   looked = true;
@@ -141,17 +157,29 @@ void Daemon::Impl::refresh() {
   groups_epoch = group_news;
 }
 
+// Each group in its turn. Their members write what is read here, so no group's pages may keep the disk waiting.
+bool Daemon::Impl::keep_books(std::int64_t now) {
+  if (now < books_rest) return false;
+  const std::int64_t deadline = now + kBooksTurn;
+  bool did = false;
+  std::int64_t ended = now;
+  for (std::size_t i = 0; i < books.size(); ++i) {
+    did |= books[(books_turn + i) % books.size()]->work(now, deadline, options.checkpoint_every.count());
+    ended = api::monotonic_ns();
+    if (ended < deadline) continue;
+    books_turn = (books_turn + i + 1) % books.size();
+    books_rest = ended + (ended - now);
+    return true;
+  }
+  return did;
+}
+
 // One round. True when there may be more to do at once.
 bool Daemon::Impl::work(std::int64_t now) {
   refresh();
   bool did = persister.step(api::now_ns(), kReapWait);
-  for (const auto& book : books) did |= book->move_letters(now);
-  if (now >= next_sweep) {
-    for (const auto& book : books) book->sweep();
-    next_sweep = now + kSweepEvery;
-  }
+  did |= keep_books(now);
   if (now >= next_checkpoint) {
-    for (const auto& book : books) book->checkpoint(false);
     next_checkpoint = now + options.checkpoint_every.count();
     for (const auto& topic : persister.topics()) keep_ahead(topic->topic());
     for (const auto& topic : memory_topics) keep_ahead(*topic);
@@ -160,6 +188,7 @@ bool Daemon::Impl::work(std::int64_t now) {
     persister.retain(api::now_ns());
     if (!did) persister.mend_one_index();
     next_retain = now + kRetainEvery;
+    if (state->access().shared) looked = false;  // consumers can take back the news of a group
   }
   return did || !persister.idle();
 }
@@ -172,12 +201,12 @@ void Daemon::Impl::rest(const shm::Sleeper& sleeper) {
   for (const auto& book : books) book->listen(sleeper);
   const std::int64_t now = api::monotonic_ns();
   if (stopping.load(std::memory_order_seq_cst) || work(now)) return;
-  const std::int64_t wake = std::min({next_checkpoint, next_sweep, now + kTick});
+  const std::int64_t wake = std::min(next_checkpoint, now + kTick);
   if (wake > now) sleeper.sleep(seen, wake - now);
 }
 
 void Daemon::Impl::run() {
-  const shm::Sleeper sleeper(state->live.wake(), handle.slot());
+  const shm::Sleeper sleeper = state->live.sleeper(handle.slot());
   while (!stopping.load(std::memory_order_seq_cst))
     if (!work(api::monotonic_ns())) rest(sleeper);
   result = finish();
@@ -189,7 +218,7 @@ Result<void> Daemon::Impl::finish() {
   refresh();
   const std::int64_t deadline = api::monotonic_ns() + kDrain;
   Result<void> out = persister.drain(deadline);
-  for (const auto& book : books) book->move_letters(INT64_MAX);
+  for (const auto& book : books) book->move_letters(INT64_MAX, INT64_MAX);
   if (auto again = persister.drain(deadline); !again) out = again;
   for (const auto& book : books) {
     book->checkpoint(false);  // one that was waiting for its letters
@@ -225,7 +254,7 @@ std::string_view Daemon::backend() const { return impl_ ? impl_->persister.backe
 Result<void> Daemon::stop() {
   if (!impl_ || !impl_->thread.joinable()) return {};
   impl_->stopping.store(true, std::memory_order_seq_cst);
-  shm::Sleeper(impl_->state->live.wake(), impl_->handle.slot()).ring();
+  impl_->state->live.sleeper(impl_->handle.slot()).ring();
   impl_->thread.join();
   impl_->state->live.header()->daemon_pid.store(0);
   Result<void> result = impl_->result;
@@ -236,9 +265,15 @@ Result<void> Daemon::stop() {
 Result<Daemon> Daemon::start(const Bus& bus, const DaemonOptions& options) {
   const api::StatePtr& state = bus.state();
   const std::string path = state->directory + "/daemon.lock";
-  auto lock = shm::create_file(path, shm::kFileMode, 0);
+  const shm::Access& access = state->access();
+  if (access.shared)
+    if (auto ours = api::only_owner(state->directory); !ours) return tl::unexpected(ours.error());
+  auto lock = shm::create_file(path, access.lock_file(), 0);
   if (!lock && lock.error().code() == Errc::already_exists) lock = shm::open_file(path, true);
   if (!lock) return tl::unexpected(api::name(lock.error(), path));
+  // Producers look here whether a daemon runs.
+  if (access.shared && ::fchown(lock->get(), uid_t(-1), access.producers) != 0)
+    return tl::unexpected(api::name(shm::from_errno(errno), path));
   if (!lock_or_outlive(*lock, *state)) {
     const auto pid = std::uint32_t(state->live.header()->daemon_pid.load());
     return refuse(

@@ -26,7 +26,7 @@ TopicPersister::TopicPersister(std::shared_ptr<api::Topic> topic, api::Place on_
   options_.topic_id = topic_->header().topic_id;
   options_.nonce = topic_->header().nonce;
   options_.segment_bytes = segment_bytes;
-  options_.mode = shm::kFileMode;
+  options_.mode = topic_->state()->access().topic_file();
   durable_ = topic_->durable_end();
   if (on_disk.position > durable_.position) {
     durable_ = on_disk;

@@ -215,7 +215,7 @@ class Visit {
       if (!group) continue;
       daemon::Books books(std::move(*group), silent);
       static_cast<void>(books.refresh());
-      books.move_letters(INT64_MAX);
+      books.move_letters(INT64_MAX, INT64_MAX);
       books.sweep();
       books.checkpoint(true);
     }

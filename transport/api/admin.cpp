@@ -68,7 +68,7 @@ Result<TopicInfo> Bus::describe_topic(std::string_view name) const {
   out.disk_bytes = api::bytes_under(opened.directory());
   out.durable_error = int(opened.control()->durable_error.load(std::memory_order_relaxed));
   const shm::Handles& handles = state_->live.handles();
-  for (std::uint32_t slot = 0; slot < handles.slots(); ++slot) {
+  for (const std::uint32_t slot : handles.all()) {
     const auto handle = handles.copy(slot);
     if (!handle || handle->topic_id != opened.header().topic_id || !handles.alive(slot)) continue;
     if (handle->kind == layout::HandleKind::producer) ++out.producers;
@@ -92,6 +92,7 @@ Result<TopicInfo> Bus::describe_topic(std::string_view name) const {
 
 Result<void> Bus::set_retention(std::string_view topic, std::uint64_t bytes, std::chrono::nanoseconds time) {
   if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
+  if (auto may = api::may_write(*state_, "topic " + std::string(topic)); !may) return may;
   auto lock = api::BusLock::take(state_->directory);
   if (!lock) return tl::unexpected(lock.error());
   auto meta = api::read_topic_meta(*state_, topic);
@@ -113,7 +114,7 @@ namespace {
 std::uint32_t members_of(const api::State& state, std::string_view group) {
   std::uint32_t count = 0;
   const shm::Handles& handles = state.live.handles();
-  for (std::uint32_t slot = 0; slot < handles.slots(); ++slot) {
+  for (const std::uint32_t slot : handles.all()) {
     const auto handle = handles.copy(slot);
     if (handle && handle->kind == layout::HandleKind::consumer && handle->target == group && handles.alive(slot))
       ++count;
@@ -236,8 +237,7 @@ Result<std::vector<PendingInfo>> Bus::group_pending(std::string_view name) const
         return "leased";
     }
   };
-  for (const std::string& topic : api::list_names(state_->live.group_path(std::string(name)))) {
-    if (topic == "@group") continue;
+  for (const std::string& topic : (*group)->live_names()) {
     auto state = api::GroupState::open(*group, topic, {});
     if (!state) continue;
     const group::Instant at = api::instant();
@@ -269,11 +269,11 @@ Result<std::vector<PendingInfo>> Bus::group_pending(std::string_view name) const
 }
 
 Result<std::vector<KeyInfo>> Bus::group_keys(std::string_view name) const {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto group = api::Group::open(state_, name);
   if (!group) return tl::unexpected(group.error());
   std::vector<KeyInfo> out;
-  for (const std::string& topic_name : api::list_names(state_->live.group_path(std::string(name)))) {
-    if (topic_name == "@group") continue;
+  for (const std::string& topic_name : (*group)->live_names()) {
     auto state = api::GroupState::open(*group, topic_name, {});
     auto topic = api::Topic::open(state_, topic_name, false);
     if (!state || !topic) continue;
@@ -317,7 +317,7 @@ Result<BusInfo> Bus::describe() const {
   out.topics = std::uint32_t(topics()->size());
   out.groups = std::uint32_t(api::group_names(*state_).size());
   const shm::Handles& handles = state_->live.handles();
-  for (std::uint32_t slot = 0; slot < handles.slots(); ++slot) out.handles += handles.alive(slot) ? 1 : 0;
+  for (const std::uint32_t slot : handles.all()) out.handles += handles.alive(slot) ? 1 : 0;
   out.daemon_pid = api::daemon_of(*state_);
   if (out.daemon_pid)
     out.backend = state_->live.header()->daemon_backend.load(std::memory_order_relaxed) == 1 ? "io_uring" : "pwrite";

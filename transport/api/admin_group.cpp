@@ -49,7 +49,7 @@ Result<void> Bus::set_group(std::string_view name, const std::vector<std::string
   if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto group = api::Group::open(state_, name);
   if (!group) return tl::unexpected(group.error());
-  auto lock = api::BusLock::take(state_->directory);
+  auto lock = api::GroupLock::take(*state_, (*group)->place());
   if (!lock) return tl::unexpected(lock.error());
   if (options.dedupe && *options.dedupe != (*group)->options().dedupe &&
       group::dedupe_entries_for(*options.dedupe) > group::dedupe_entries_for((*group)->options().dedupe))
@@ -62,7 +62,7 @@ Result<void> Bus::pause_group(std::string_view name, bool paused) {
   if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto group = api::Group::open(state_, name);
   if (!group) return tl::unexpected(group.error());
-  auto lock = api::BusLock::take(state_->directory);
+  auto lock = api::GroupLock::take(*state_, (*group)->place());
   if (!lock) return tl::unexpected(lock.error());
   layout::GroupOptions next = (*group)->options();
   next.paused = paused ? 1 : 0;
@@ -82,7 +82,7 @@ Result<void> Bus::seek_group(std::string_view name, StartAt to) {
     // A place is given to the group, so one that cannot be read is not missed.
     auto state = api::GroupState::open(*group, topic_name, {.forget = true});
     if (!state) return tl::unexpected(state.error());
-    auto lock = api::BusLock::take(state_->directory);
+    auto lock = api::GroupLock::take(*state_, (*group)->place());
     if (!lock) return tl::unexpected(lock.error());
     const bool back = place->offset < (*state)->engine().cursor().offset;
     (*state)->engine().start({place->offset, place->position});
@@ -98,11 +98,13 @@ Result<void> Bus::delete_group(std::string_view name) {
   auto group = api::Group::open(state_, name);
   // One whose books cannot be read can still be removed.
   if (!group && group.error().code() != Errc::corrupt) return tl::unexpected(group.error());
-  auto lock = api::BusLock::take(state_->directory);
+  auto place = api::GroupPlace::find(*state_, name);
+  if (!place) return tl::unexpected(place.error());
+  auto lock = api::GroupLock::take(*state_, *place);
   if (!lock) return tl::unexpected(lock.error());
   if (group)
     if (auto marked = (*group)->mark_deleted(); !marked) return marked;
-  return api::Group::take_away(*state_, name);
+  return api::Group::take_away(*state_, *place, name);
 }
 
 Result<void> Bus::dead_letters(std::string_view name,
@@ -141,7 +143,7 @@ Result<void> Bus::redrive(std::string_view name, Offset offset) {
   api::Feed feed(letters->topic, false);
   auto found = letter_at(feed, offset);
   if (!found) return tl::unexpected(found.error());
-  auto lock = api::BusLock::take(state_->directory);
+  auto lock = api::GroupLock::take(*state_, letters->group->place());
   if (!lock) return tl::unexpected(lock.error());
   group::Redrive redrive(letters->state->engine());
   auto given =
@@ -157,7 +159,7 @@ Result<void> Bus::purge(std::string_view name, Offset offset) {
   if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto letters = letters_of(state_, name);
   if (!letters) return tl::unexpected(letters.error());
-  auto lock = api::BusLock::take(state_->directory);
+  auto lock = api::GroupLock::take(*state_, letters->group->place());
   if (!lock) return tl::unexpected(lock.error());
   if (letters->state->engine().marked(offset))
     return refuse(Errc::not_found, "dead letter " + std::to_string(offset) + " was redriven or purged before.");

@@ -12,7 +12,9 @@
 #include <filesystem>
 #include <random>
 
+#include "api/access.hpp"
 #include "api/state.hpp"
+#include "api/topic.hpp"
 #include "io/file.hpp"
 #include "log/checksum.hpp"
 
@@ -24,7 +26,7 @@ void Bus::State::announce_topics() const {
 }
 
 void Bus::State::announce_groups() const {
-  live.header()->groups_epoch.fetch_add(1, std::memory_order_seq_cst);
+  live.groups_epoch().fetch_add(1, std::memory_order_seq_cst);
   shm::ring_all(live.wake(), live.mask(layout::kBusOrdinal));
 }
 
@@ -83,7 +85,7 @@ std::optional<std::uint64_t> id_of_books(const std::string& directory) {
 Result<std::uint64_t> create_bus_id(const std::string& directory) {
   const std::uint64_t id = id_of_books(directory).value_or(random64() | 1);
   const std::string text = id_line(id);
-  if (auto done = io::replace_file(directory + kIdFile, std::as_bytes(std::span(text)), shm::kFileMode); !done)
+  if (auto done = io::replace_file(directory + kIdFile, std::as_bytes(std::span(text)), 0600); !done)
     return tl::unexpected(name(done.error(), directory));
   return id;
 }
@@ -125,12 +127,10 @@ Result<shm::Live> open_live(const std::string& directory, std::uint64_t bus_id, 
   std::error_code error;
   const std::string target = fs::read_symlink(directory + "/live", error).string();
   if (error) return tl::unexpected(Error(Errc::not_found));
-  auto live = shm::Live::open(target, bus_id, writable);
+  struct stat info {};
+  if (::stat(directory.c_str(), &info) != 0) return tl::unexpected(name(io::error_of(errno), directory));
+  auto live = shm::Live::open(target, bus_id, info.st_uid, writable);
   // What is there and cannot be opened (another version's, another user's) may be in use: it is not made anew.
-  if (!live && live.error().code() == Errc::incompatible)
-    return refuse(Errc::incompatible, target + ": layout version " + std::to_string(live.error().detail()) +
-                                          ", this program reads " + std::to_string(layout::kLayoutVersion) +
-                                          "; use programs of one version, or unload the bus with the other.");
   if (!live) return tl::unexpected(name(live.error(), target));
   return live;
 }
@@ -149,9 +149,28 @@ Result<void> make_directories(const std::string& directory) {
   std::error_code error;
   fs::create_directories(fs::path(directory).parent_path(), error);
   for (const char* part : {"", "/topics", "/groups"})
-    if (auto made = shm::make_directory(directory + part, shm::kDirectoryMode); !made)
+    if (auto made = shm::make_directory(directory + part, 0700); !made)
       return tl::unexpected(name(made.error(), directory + part));
   return {};
+}
+
+std::string user_of(const std::string& directory) {
+  struct stat info {};
+  return ::stat(directory.c_str(), &info) == 0 ? std::to_string(info.st_uid) : "unknown";
+}
+
+bool owns(const std::string& directory) {
+  struct stat info {};
+  return ::stat(directory.c_str(), &info) == 0 && info.st_uid == ::geteuid();
+}
+
+// With [access] the live side is the owner's to make: what stands in it is safe because it is his. Settings that can't
+// be had here say nothing about that to who is not the owner.
+Result<void> may_make_live(const std::string& directory, const Result<shm::Access>& access) {
+  const bool shared = !access || access->shared;
+  if (!shared || owns(directory)) return {};
+  return refuse(Errc::permission, directory + " has nothing in shared memory yet; its owner (user " +
+                                      user_of(directory) + ") must open it first, as penstockd does.");
 }
 
 std::optional<std::uint32_t> daemon_holding(const std::string& directory, const shm::Live* live) {
@@ -178,7 +197,7 @@ std::uint64_t random64() {
 
 Result<BusLock> BusLock::take(const std::string& directory, std::int64_t timeout_ns) {
   const std::string path = directory + "/bus.lock";
-  auto fd = shm::create_file(path, shm::kFileMode, 0);
+  auto fd = shm::create_file(path, 0600, 0);
   if (!fd && fd.error().code() == Errc::already_exists) fd = shm::open_file(path, true);
   if (!fd) return tl::unexpected(name(fd.error(), path));
   if (auto locked = shm::lock(*fd, timeout_ns); !locked)
@@ -213,6 +232,9 @@ Result<StatePtr> open_bus(const std::string& given, bool create) {
     }
     if (live.error().code() != Errc::not_found) return tl::unexpected(live.error());
   }
+  auto access = find_access(*settings);
+  if (auto ours = may_make_live(directory, access); !ours) return tl::unexpected(ours.error());
+  if (!access) return tl::unexpected(access.error());
   if (auto made = make_directories(directory); !made) return tl::unexpected(made.error());
   auto lock = BusLock::take(directory);
   if (!lock) return tl::unexpected(lock.error());
@@ -224,9 +246,16 @@ Result<StatePtr> open_bus(const std::string& given, bool create) {
   if (!live && live.error().code() != Errc::not_found) return tl::unexpected(live.error());
   if (!live) {
     const std::string path = live_name(state->settings, directory, *id);
-    live = shm::Live::create(path, *id, directory);
+    if (access->shared || was_shared(directory))
+      if (auto applied = apply_access(directory, *access); !applied) return tl::unexpected(applied.error());
+    live = shm::Live::create(path, *id, directory, *access);
     if (!live) return tl::unexpected(name(live.error(), path));
-    if (auto published = publish_live(directory, path); !published) return tl::unexpected(published.error());
+    state->live = std::move(*live);
+    // Consumers can't make a topic's live file, so they find all of them made.
+    if (access->shared) make_all_live(state);
+    if (auto published = publish_live(directory, state->live.path()); !published)
+      return tl::unexpected(published.error());
+    return state;
   }
   state->live = std::move(*live);
   return state;
@@ -236,7 +265,7 @@ Result<void> nobody_uses(const State& state) {
   if (const auto pid = daemon_of(state))
     return refuse(Errc::busy,
                   state.directory + " is in use by penstockd (pid " + std::to_string(*pid) + "); stop it first.", *pid);
-  for (std::uint32_t slot = 0; slot < state.live.handles().slots(); ++slot) {
+  for (const std::uint32_t slot : state.live.handles().all()) {
     if (!state.live.handles().alive(slot)) continue;
     const auto handle = state.live.handles().copy(slot);
     const std::uint64_t pid = handle ? handle->pid : 0;
@@ -259,10 +288,16 @@ Result<StatePtr> look_at_bus(const std::string& directory) {
   return state;
 }
 
+Result<void> only_owner(const std::string& directory) {
+  if (::geteuid() == 0 || owns(directory)) return {};
+  return refuse(Errc::permission, directory + " belongs to user " + user_of(directory) + ", who alone may do this.");
+}
+
 Result<void> remove_bus(const std::string& directory) {
   auto there = has_bus(directory);
   if (!there) return tl::unexpected(there.error());
   if (!*there) return refuse(Errc::not_found, "bus " + directory);
+  if (auto ours = only_owner(directory); !ours) return ours;
   auto state = look_at_bus(directory);
   if (!state) return tl::unexpected(state.error());
   if ((*state)->live.header() != nullptr) {
@@ -298,9 +333,10 @@ Result<void> remove_live(const std::string& directory) {
   const std::string target = fs::read_symlink(directory + "/live", error).string();
   if (error) return refuse(Errc::not_found, directory + " has nothing in shared memory.");
   // The link goes last: what a kill leaves behind is found again, by what is in it or by its name.
+  struct stat info {};
+  const bool good = ::stat(directory.c_str(), &info) == 0 && shm::Live::open(target, *id, info.st_uid);
   auto settings = load_settings(directory + "/bus.toml");
-  if (shm::Live::open(target, *id) || (settings && target == live_name(*settings, directory, *id)))
-    shm::Live::remove(target);
+  if (good || (settings && target == live_name(*settings, directory, *id))) shm::Live::remove(target);
   ::unlink((directory + "/live").c_str());
   return {};
 }

@@ -33,7 +33,7 @@ struct Consumer::Impl {
         group(std::move(joined)),
         handle(std::move(acquired)),
         options(chosen),
-        waiter(shm::Sleeper(state->live.wake(), handle.slot()), chosen.wait) {}
+        waiter(state->live.sleeper(handle.slot()), chosen.wait) {}
 
   ~Impl() {
     if (waiting && !handle.in_child())
@@ -86,9 +86,9 @@ Result<void> Consumer::Impl::refresh() {
   if (group->deleted()) return refuse(Errc::deleted, "group " + group->name());
   const layout::LiveHeader* live = state->live.header();
   const std::uint64_t topic_news = live->topics_epoch.load(std::memory_order_seq_cst);
-  const std::uint64_t group_news = live->groups_epoch.load(std::memory_order_seq_cst);
+  const std::uint64_t group_news = state->live.groups_epoch().load(std::memory_order_seq_cst);
+  if (group->refresh()) looked = false;  // whatever the epoch says, which others may write
   if (looked && topic_news == topics_epoch && group_news == groups_epoch) return {};
-  group->refresh();
   if (auto found = find_topics(); !found) return found;
   looked = true;
   topics_epoch = topic_news;

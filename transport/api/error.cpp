@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "layout/base.hpp"
+
 namespace penstock {
 namespace {
 
@@ -69,6 +71,16 @@ const char* sentence(Errc code) {
   return "unknown error";
 }
 
+// Both versions, where the one that was met is known.
+std::string about_versions(std::uint32_t met) {
+  const std::string ours = std::to_string(layout::kLayoutVersion);
+  if (met == layout::kLayoutVersion)
+    return "of layout version " + ours +
+           ", which this program reads, but of another bus or kind, or with features it " +
+           "does not know; use programs of one version";
+  return "layout version " + std::to_string(met) + ", this program reads " + ours + "; use programs of one version";
+}
+
 }  // namespace
 
 std::string Error::message() const {
@@ -78,7 +90,7 @@ std::string Error::message() const {
     if (context.thing.back() == '.') return context.thing.substr(0, context.thing.size() - 1);
     out = context.thing + ": ";
   }
-  out += sentence(code_);
+  out += code_ == Errc::incompatible && detail_ != 0 ? about_versions(detail_) : sentence(code_);
   const bool has_errno =
       code_ == Errc::system || code_ == Errc::disk || code_ == Errc::no_space || code_ == Errc::permission;
   if (has_errno && detail_ != 0 && detail_ < 4096) {

@@ -11,11 +11,6 @@
 namespace penstock::api {
 namespace fs = std::filesystem;
 
-storage::Blob group_meta_blob(const State& state, std::string_view group) {
-  return {state.group_directory(group) + "/group.meta",
-          {.magic = layout::kMagicGroupMeta, .bus_id = state.bus_id, .mode = shm::kFileMode, .most = 1 << 16}};
-}
-
 namespace {
 
 Result<void> check_options(const std::string& title, const layout::GroupOptions& options,
@@ -60,37 +55,34 @@ std::vector<std::string> patterns_of(const layout::GroupFile& file) {
   return out;
 }
 
-Result<void> write_meta(const State& state, const layout::GroupFile& file) {
-  if (auto made = shm::make_directory(state.group_directory(file.name.text), shm::kDirectoryMode); !made)
-    return tl::unexpected(api::name(made.error(), state.group_directory(file.name.text)));
-  auto written = group_meta_blob(state, file.name.text).write_both(std::as_bytes(std::span(&file, 1)), true);
-  if (!written) return tl::unexpected(api::name(written.error(), state.group_directory(file.name.text)));
+Result<void> write_meta(const State& state, const GroupPlace& place, const layout::GroupFile& file) {
+  auto written = place.meta(state).write_both(std::as_bytes(std::span(&file, 1)), true);
+  if (!written) return tl::unexpected(api::name(written.error(), place.disk_path()));
   return io::sync_directory(state.directory + "/groups");
 }
 
-Result<void> read_meta(const State& state, std::string_view group, layout::GroupFile& file) {
-  auto bytes = group_meta_blob(state, group).read();
-  if (!bytes) return tl::unexpected(api::name(bytes.error(), "group " + std::string(group)));
-  if (bytes->size() != sizeof file) return refuse(Errc::corrupt, state.group_directory(group) + "/group.meta");
+Result<void> read_meta(const State& state, const GroupPlace& place, std::string_view name, layout::GroupFile& file) {
+  auto bytes = place.meta(state).read();
+  if (!bytes) return tl::unexpected(api::name(bytes.error(), "group " + std::string(name)));
+  if (bytes->size() != sizeof file) return refuse(Errc::corrupt, place.disk_path() + "/group.meta");
   std::memcpy(static_cast<void*>(&file), bytes->data(), sizeof file);
   file.name.text[sizeof file.name.text - 1] = 0;
-  if (file.name.text != group) return refuse(Errc::corrupt, state.group_directory(group) + "/group.meta");
+  if (file.name.text != name) return refuse(Errc::corrupt, place.disk_path() + "/group.meta");
   return {};
 }
 
-Result<void> make_live(const State& state, const layout::GroupFile& file) {
-  const std::string directory = state.live.group_path(file.name.text);
-  if (auto made = shm::make_directory(directory, shm::kDirectoryMode); !made)
-    return tl::unexpected(api::name(made.error(), directory));
-  auto mapping = shm::create_mapped(directory + "/@group", layout::kPage, layout::kPage, [&](std::byte* at) {
-    std::memcpy(at, &file, sizeof file);
-    auto* live = reinterpret_cast<layout::GroupFile*>(at);
-    live->preamble = shm::preamble(layout::kMagicGroup, sizeof(layout::GroupFile), state.live.identity());
-    live->version.store(2);
-    live->deleted.store(0);
-  });
-  if (!mapping) return tl::unexpected(api::name(mapping.error(), directory));
-  return {};
+Result<void> make_live(const State& state, GroupPlace& place, const layout::GroupFile& file) {
+  if (auto made = place.make_live(state); !made) return made;
+  auto fd = place.create(state, layout::kPage);
+  if (!fd) return tl::unexpected(api::name(fd.error(), place.live_path()));
+  auto mapping = shm::Mapping::of(*fd, true, layout::kPage);
+  if (!mapping) return tl::unexpected(api::name(mapping.error(), place.live_path()));
+  auto* live = mapping->as<layout::GroupFile>();
+  std::memcpy(static_cast<void*>(live), &file, sizeof file);
+  live->preamble = shm::preamble(layout::kMagicGroup, sizeof(layout::GroupFile), state.live.identity());
+  live->version.store(2);
+  live->deleted.store(0);
+  return place.give_name(*fd, "@group");
 }
 
 std::string told(const std::vector<std::string>& patterns) {
@@ -166,6 +158,13 @@ bool Group::wants(std::string_view topic) const {
                      [&](const std::string& pattern) { return group::matches(pattern, topic); });
 }
 
+std::vector<std::string> Group::live_names() const {
+  std::vector<std::string> out;
+  for (std::string& name : list_names(place_.live(".")))
+    if (group::valid_name(name)) out.push_back(std::move(name));
+  return out;
+}
+
 // An odd version: somebody is writing, or died writing; what we have stays good until it is even.
 bool Group::refresh() {
   const std::uint64_t version = file()->version.load(std::memory_order_acquire);
@@ -181,31 +180,51 @@ bool Group::refresh() {
 }
 
 Result<std::shared_ptr<Group>> Group::map(const StatePtr& state, std::string_view name) {
-  const std::string path = state->live.group_path(std::string(name)) + "/@group";
-  auto fd = shm::open_file(path, true);
+  auto place = GroupPlace::find_remains(*state, name);
+  if (!place) return tl::unexpected(place.error());
+  const std::string path = place->live_path() + "/@group";
+  bool writable = true;
+  auto fd = place->open("@group", writable);
   if (!fd) return tl::unexpected(fd.error());
   auto size = shm::size_of(*fd);
-  if (!size || *size < layout::kPage) return refuse(Errc::incompatible, path);
-  auto mapping = shm::Mapping::of(*fd, true, layout::kPage);
+  if (!size || *size < layout::kPage) return refuse(Errc::corrupt, path);
+  auto mapping = place->map(*fd, writable, layout::kPage);
   if (!mapping) return tl::unexpected(api::name(mapping.error(), path));
   auto group = std::make_shared<Group>();
   group->state_ = state;
   group->name_ = name;
   group->mapping_ = std::move(*mapping);
-  if (auto good = shm::check(group->file()->preamble, layout::kMagicGroup, state->live.identity()); !good)
+  group->place_ = std::move(*place);
+  group->writable_ = writable;
+  if (auto good = shm::check(group->file()->preamble, layout::kMagicGroup, state->live.identity(), writable); !good)
     return tl::unexpected(api::name(good.error(), path));
   if (group->deleted()) return refuse(Errc::deleted, "group " + group->name_);
+  if (!group->place_.on_disk()) return refuse(Errc::not_found, "group " + group->name_);
   if (!group->refresh())
     if (auto known = group->recall(); !known) return tl::unexpected(known.error());
+  return group;
+}
+
+Result<std::shared_ptr<Group>> Group::from_meta(const StatePtr& state, std::string_view name, GroupPlace place) {
+  auto group = std::make_shared<Group>();
+  group->state_ = state;
+  group->name_ = name;
+  group->place_ = std::move(place);
+  group->from_disk_ = std::make_unique<layout::GroupFile>();
+  layout::GroupFile& file = *group->from_disk_;
+  if (auto read = read_meta(*state, group->place_, name, file); !read) return tl::unexpected(read.error());
+  file.version.store(2);
+  group->refresh();
   return group;
 }
 
 // Somebody is changing the live file, or died doing so. The books were written before; the dead one's change is
 // completed from them.
 Result<void> Group::recall() {
-  auto lock = BusLock::take(state_->directory, 0);
+  Result<GroupLock> lock = tl::unexpected(Error(Errc::permission));
+  if (writable_ && place_.ours()) lock = GroupLock::take(*state_, place_, 0);
   layout::GroupFile books;
-  if (auto read = read_meta(*state_, name_, books); !read) return read;
+  if (auto read = read_meta(*state_, place_, name_, books); !read) return read;
   options_ = books.options;
   patterns_ = patterns_of(books);
   const std::uint64_t version = file()->version.load(std::memory_order_acquire);
@@ -217,34 +236,45 @@ Result<void> Group::recall() {
   return {};
 }
 
-Result<void> Group::take_away(const State& state, std::string_view name) {
+Result<void> Group::take_away(const State& state, const GroupPlace& place, std::string_view name) {
   std::error_code ignored, error;
-  const std::string from = state.group_directory(name);
-  const std::string to = state.directory + "/groups/.deleted-" + std::string(name);
+  const std::string& from = place.disk_path();
+  std::string to = state.directory + "/groups/.deleted-" + std::string(name);
   fs::remove_all(to, ignored);
   // The name goes in one step. The DLQ stays: it is a topic.
   fs::rename(from, to, error);
+  if (error && error != std::errc::no_such_file_or_directory && state.access().shared) {
+    // Another user may have taken that name.
+    to += "-" + std::to_string(random64());
+    fs::rename(from, to, error);
+  }
   if (error && error != std::errc::no_such_file_or_directory)
     return refuse(Errc::permission, from, std::uint32_t(error.value()));
   fs::remove_all(to, ignored);
-  const std::string live = state.live.group_path(std::string(name));
-  for (const auto& entry : fs::directory_iterator(live, ignored))
-    if (entry.path().filename() != "@group") fs::remove(entry.path(), ignored);
-  fs::remove_all(live, ignored);
+  for (const auto& entry : fs::directory_iterator(place.live("."), ignored)) {
+    const std::string file = entry.path().filename().string();
+    if (file != "@group" && file != GroupLock::kFile) fs::remove_all(place.live(file), ignored);
+  }
+  fs::remove(place.live("@group"), ignored);
+  fs::remove(place.live_path(), ignored);  // stays with a lock of its own: who waits for that must get this one
   state.announce_groups();
   return {};
 }
 
-Result<std::shared_ptr<Group>> Group::open_locked(const StatePtr& state, std::string_view name) {
+Result<std::shared_ptr<Group>> Group::open_locked(const StatePtr& state, std::string_view name,
+                                                  const GroupPlace& locked) {
   auto group = map(state, name);
   if (!group && group.error().code() == Errc::deleted) {
-    if (auto done = take_away(*state, name); !done) return tl::unexpected(done.error());
+    if (auto done = take_away(*state, locked, name); !done) return tl::unexpected(done.error());
     return refuse(Errc::not_found, "group " + std::string(name));
   }
   if (group || group.error().code() != Errc::not_found) return group;
-  layout::GroupFile file;
-  if (auto read = read_meta(*state, name, file); !read) return tl::unexpected(read.error());
-  if (auto made = make_live(*state, file); !made) return tl::unexpected(made.error());
+  auto place = GroupPlace::find(*state, name);
+  if (!place) return tl::unexpected(place.error());
+  auto known = from_meta(state, name, std::move(*place));
+  if (!known) return known;
+  if (auto made = make_live(*state, (*known)->place_, *(*known)->from_disk_); !made)
+    return tl::unexpected(made.error());
   return map(state, name);
 }
 
@@ -256,52 +286,75 @@ Result<std::shared_ptr<Group>> Group::open(const StatePtr& state, std::string_vi
   auto group = map(state, name);
   if (!group && group.error().code() == Errc::deleted) {
     // Whoever deletes it holds the lock. If nobody does, who did is dead.
-    if (auto lock = BusLock::take(state->directory, 0)) return open_locked(state, name);
+    auto place = GroupPlace::find_remains(*state, name);
+    if (place && place->ours())
+      if (auto lock = GroupLock::take(*state, *place, 0)) return open_locked(state, name, *place);
     return refuse(Errc::not_found, "group " + std::string(name));
   }
   if (group || group.error().code() != Errc::not_found) return group;
-  auto there = group_meta_blob(*state, name).read();
-  if (!there) return tl::unexpected(api::name(there.error(), "group " + std::string(name)));
-  auto lock = BusLock::take(state->directory);
+  auto place = GroupPlace::find(*state, name);
+  if (!place) return tl::unexpected(place.error());
+  auto known = from_meta(state, name, std::move(*place));
+  if (!known || !(*known)->place_.ours()) return known;
+  auto lock = GroupLock::take(*state, (*known)->place_);
   if (!lock) return tl::unexpected(lock.error());
-  return open_locked(state, name);
+  return open_locked(state, name, (*known)->place_);
+}
+
+namespace {
+
+// The starting point is for the topics that are there now; what comes later is read from its beginning.
+Result<void> start_at(const StatePtr& state, const std::shared_ptr<Group>& group, StartAt start) {
+  if (start.kind() == StartAt::Kind::beginning) return {};
+  for (const std::string& topic : topic_names(*state)) {
+    if (!group->wants(topic)) continue;
+    auto opened = GroupState::topic_of(state, topic);
+    if (!opened) continue;
+    auto place = Feed(*opened, false).start(start);
+    if (!place) return tl::unexpected(place.error());
+    auto made = GroupState::open_locked(group, topic, {});
+    if (!made) return tl::unexpected(made.error());
+    (*made)->engine().start({place->offset, place->position});
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Group>> Group::make(const StatePtr& state, std::string_view name,
+                                           const std::vector<std::string>& patterns, const ConsumerOptions& options) {
+  const std::string title = "group " + std::string(name);
+  if (patterns.empty()) return refuse(Errc::not_found, title + " is new; name the topics or patterns it wants.");
+  const layout::GroupOptions merged_options = merged(layout::GroupOptions{}, options);
+  if (auto good = check_options(title, merged_options, patterns); !good) return tl::unexpected(good.error());
+  auto place = GroupPlace::find(*state, name, true);
+  if (!place) return tl::unexpected(place.error());
+  auto lock = GroupLock::take(*state, *place);
+  if (!lock) return tl::unexpected(lock.error());
+  auto group = open_locked(state, name, *place);
+  if (group || group.error().code() != Errc::not_found) return group;  // somebody else was quicker
+  place = GroupPlace::find(*state, name, true);  // a deletion that we waited for, or completed, took it away
+  if (!place) return tl::unexpected(place.error());
+  layout::GroupFile file{};
+  file.group_id = random64();
+  std::memcpy(file.name.text, name.data(), name.size());
+  write_file(file, merged_options, patterns);
+  if (auto written = write_meta(*state, *place, file); !written) return tl::unexpected(written.error());
+  group = open_locked(state, name, *place);
+  if (!group) return group;
+  if (auto started = start_at(state, *group, options.start.value_or(StartAt::beginning())); !started)
+    return tl::unexpected(started.error());
+  state->announce_groups();
+  return group;
 }
 
 Result<std::shared_ptr<Group>> Group::join(const StatePtr& state, std::string_view name,
                                            const std::vector<std::string>& patterns, const ConsumerOptions& options) {
   const std::string title = "group " + std::string(name);
   auto group = open(state, name);
-  if (!group && group.error().code() == Errc::not_found) {
-    auto lock = BusLock::take(state->directory);
-    if (!lock) return tl::unexpected(lock.error());
-    group = open_locked(state, name);
-    if (!group && group.error().code() == Errc::not_found) {
-      if (patterns.empty()) return refuse(Errc::not_found, title + " is new; name the topics or patterns it wants.");
-      layout::GroupOptions merged_options = merged(layout::GroupOptions{}, options);
-      if (auto good = check_options(title, merged_options, patterns); !good) return tl::unexpected(good.error());
-      layout::GroupFile file{};
-      file.group_id = random64();
-      std::memcpy(file.name.text, name.data(), name.size());
-      write_file(file, merged_options, patterns);
-      if (auto written = write_meta(*state, file); !written) return tl::unexpected(written.error());
-      group = open_locked(state, name);
-      if (!group) return group;
-      // The starting point is for the topics that are there now; what comes later is read from its beginning.
-      const StartAt start = options.start.value_or(StartAt::beginning());
-      for (const std::string& topic : topic_names(*state)) {
-        if (!(*group)->wants(topic) || start.kind() == StartAt::Kind::beginning) continue;
-        auto opened = Topic::open_locked(state, topic, false);
-        if (!opened) continue;
-        auto place = Feed(*opened, false).start(start);
-        if (!place) return tl::unexpected(place.error());
-        auto made = GroupState::open_locked(*group, topic, {});
-        if (!made) return tl::unexpected(made.error());
-        (*made)->engine().start({place->offset, place->position});
-      }
-      state->announce_groups();
-      return group;
-    }
-  }
+  if (!group && group.error().code() == Errc::not_found) group = make(state, name, patterns, options);
+  if (group)
+    if (auto may = (*group)->may_change(); !may) return tl::unexpected(may.error());
   if (!group) return group;
   if (!patterns.empty()) {
     auto has = (*group)->patterns_, asked = patterns;
@@ -317,13 +370,20 @@ Result<std::shared_ptr<Group>> Group::join(const StatePtr& state, std::string_vi
   return group;
 }
 
+Result<void> Group::may_change() const {
+  if (writable_) return {};
+  return refuse(Errc::permission, "group " + name_ + " belongs to another user (" + place_.live_path() +
+                                      "); its members and who changes it run as that user.");
+}
+
 Result<void> Group::change(const layout::GroupOptions& options, const std::vector<std::string>& patterns) {
+  if (auto may = may_change(); !may) return may;
   if (auto good = check_options("group " + name_, options, patterns); !good) return good;
   layout::GroupFile next{};
   next.group_id = file()->group_id;
   std::memcpy(next.name.text, name_.data(), name_.size());  // members can write the page
   write_file(next, options, patterns);
-  if (auto written = write_meta(*state_, next); !written) return written;
+  if (auto written = write_meta(*state_, place_, next); !written) return written;
   const std::uint64_t version = file()->version.load() / 2 * 2;
   file()->version.store(version + 1, std::memory_order_seq_cst);
   write_file(*file(), options, patterns);
@@ -334,6 +394,7 @@ Result<void> Group::change(const layout::GroupOptions& options, const std::vecto
 }
 
 Result<void> Group::mark_deleted() {
+  if (auto may = may_change(); !may) return may;
   file()->deleted.store(1, std::memory_order_seq_cst);
   state_->announce_groups();
   return {};

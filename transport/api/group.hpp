@@ -1,18 +1,21 @@
 // Groups as handles see them: the options all topics of a group share, and the files that hold its state of each topic.
 #pragma once
 
+#include "api/group_place.hpp"
 #include "api/topic.hpp"
 #include "group/group_topic.hpp"
 #include "layout/group.hpp"
-#include "storage/blob.hpp"
 
 namespace penstock::api {
 
 // A group's options and patterns, copied out of shared memory; looked at again when they change.
 class Group {
  public:
-  // Errc::not_found when there is no such group.
+  // Errc::not_found when there is no such group. With [access], another user's group that has no live side, which he
+  // alone can make, is there to be looked at: see live().
   static Result<std::shared_ptr<Group>> open(const StatePtr& state, std::string_view name);
+  // Only what is in shared memory already; makes nothing.
+  static Result<std::shared_ptr<Group>> look(const StatePtr& state, std::string_view name) { return map(state, name); }
   // Makes the group if it is missing; refuses options that differ from those it has.
   static Result<std::shared_ptr<Group>> join(const StatePtr& state, std::string_view name,
                                              const std::vector<std::string>& patterns, const ConsumerOptions& options);
@@ -21,29 +24,42 @@ class Group {
   const StatePtr& state() const { return state_; }
   const layout::GroupOptions& options() const { return options_; }
   const std::vector<std::string>& patterns() const { return patterns_; }
+  GroupPlace& place() { return place_; }
+  bool live() const { return bool(mapping_); }
+  bool writable() const { return writable_; }  // false: it is another user's
   std::uint64_t id() const { return file()->group_id; }
+  // The topics that have a file in the live side, by their names.
+  std::vector<std::string> live_names() const;
   bool deleted() const { return file()->deleted.load(std::memory_order_relaxed) != 0; }
   bool wants(std::string_view topic) const;
   std::string dlq() const { return name_ + ".dlq"; }
   // Takes over what others changed. True when something did.
   bool refresh();
-  // Under the bus lock: to disk first.
+  // Under the group's lock: to disk first.
   Result<void> change(const layout::GroupOptions& options, const std::vector<std::string>& patterns);
-  // Under the bus lock: handles that have it open see that it is deleted, and it opens for nobody from here on.
+  // Under the group's lock: handles that have it open see that it is deleted, and it opens for nobody from here on.
   Result<void> mark_deleted();
-  // Under the bus lock. Takes away what a group has, its mark last: killed anywhere, whoever comes to the name next
+  // Under the group's lock. Takes away what a group has, its mark last: killed anywhere, whoever comes to the name next
   // does the rest.
-  static Result<void> take_away(const State& state, std::string_view name);
+  static Result<void> take_away(const State& state, const GroupPlace& place, std::string_view name);
 
  private:
-  layout::GroupFile* file() const { return mapping_.as<layout::GroupFile>(); }
+  layout::GroupFile* file() const { return mapping_ ? mapping_.as<layout::GroupFile>() : from_disk_.get(); }
+  Result<void> may_change() const;
+  static Result<std::shared_ptr<Group>> make(const StatePtr& state, std::string_view name,
+                                             const std::vector<std::string>& patterns, const ConsumerOptions& options);
+  static Result<std::shared_ptr<Group>> from_meta(const StatePtr& state, std::string_view name, GroupPlace place);
   static Result<std::shared_ptr<Group>> map(const StatePtr& state, std::string_view name);
   Result<void> recall();
-  static Result<std::shared_ptr<Group>> open_locked(const StatePtr& state, std::string_view name);
+  static Result<std::shared_ptr<Group>> open_locked(const StatePtr& state, std::string_view name,
+                                                    const GroupPlace& locked);
 
   StatePtr state_;
   std::string name_;
+  GroupPlace place_;
   shm::Mapping mapping_;
+  std::unique_ptr<layout::GroupFile> from_disk_;  // in place of a mapping
+  bool writable_ = false;
   std::uint64_t version_ = 0;
   layout::GroupOptions options_;
   std::vector<std::string> patterns_;
@@ -68,9 +84,13 @@ class GroupState {
   static Result<std::shared_ptr<GroupState>> open_locked(const std::shared_ptr<Group>& group, std::string_view topic,
                                                          const Access& access);
 
+  // The topic, for who holds the group's lock.
+  static Result<std::shared_ptr<Topic>> topic_of(const StatePtr& state, std::string_view topic);
+
   group::GroupTopic& engine() { return *engine_; }
   const group::GroupTopic& engine() const { return *engine_; }
   layout::GroupTopicControl* control() const { return mapping_.as<layout::GroupTopicControl>(); }
+  bool writable() const { return writable_; }  // false: only to be looked at
   Group& group() const { return *group_; }
   const std::string& topic() const { return topic_; }
   shm::Mask& sleepers() const { return control()->sleepers; }
@@ -88,11 +108,9 @@ class GroupState {
   std::shared_ptr<Group> group_;
   std::string topic_;
   shm::Mapping mapping_;
+  bool writable_ = false;
   std::optional<group::GroupTopic> engine_;
 };
-
-storage::Blob group_meta_blob(const State& state, std::string_view group);
-storage::Blob checkpoint_blob(const State& state, std::string_view group, std::string_view topic);
 
 // A group's checkpoint of one topic: whose it is, then the engine's snapshot.
 void take_checkpoint(const GroupState& state, std::vector<std::byte>& out);

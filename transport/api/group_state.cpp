@@ -10,9 +10,9 @@
 namespace penstock::api {
 namespace {
 
-std::string state_path(const Group& group, std::string_view topic) {
-  return group.state()->live.group_path(group.name()) + "/" + std::string(topic);
-}
+// No window is larger, so no file is.
+constexpr std::uint64_t kBytesMost =
+    layout::kDedupeAt + std::uint64_t{layout::kDedupeMax} * 4 * sizeof(layout::DedupeEntry);
 
 // What a checkpoint begins with.
 struct CheckpointOwner {
@@ -30,27 +30,31 @@ group::Allocate allocator(std::string path) {
 
 }  // namespace
 
-storage::Blob checkpoint_blob(const State& state, std::string_view group, std::string_view topic) {
-  return {state.group_directory(group) + "/" + std::string(topic) + ".state",
-          {.magic = layout::kMagicCheckpoint, .bus_id = state.bus_id, .mode = shm::kFileMode, .most = 1ull << 32}};
+Result<std::shared_ptr<Topic>> GroupState::topic_of(const StatePtr& state, std::string_view topic) {
+  // Without [access] the group's lock is the bus's.
+  return state->access().shared ? Topic::open(state, topic, false) : Topic::open_locked(state, topic, false);
 }
 
 Result<std::shared_ptr<GroupState>> GroupState::map(const std::shared_ptr<Group>& group, std::string_view topic,
                                                     const Access& access) {
-  const std::string path = state_path(*group, topic);
-  auto fd = shm::open_file(path, access.writable);
+  const GroupPlace& place = group->place();
+  const std::string path = place.live_path() + "/" + std::string(topic);
+  bool writable = access.writable;
+  auto fd = place.open(std::string(topic), writable);
   if (!fd) return tl::unexpected(fd.error());
+  if (access.member.slot != layout::kNoSlot && !writable)
+    return refuse(Errc::permission, path + ": this group belongs to another user");
   auto size = shm::size_of(*fd);
-  if (!size || *size < layout::kGroupTopicBytes) return refuse(Errc::incompatible, path);
-  auto mapping = shm::Mapping::of(*fd, access.writable, *size);
+  if (!size || *size < layout::kGroupTopicBytes || *size > kBytesMost) return refuse(Errc::corrupt, path);
+  auto mapping = place.map(*fd, writable, *size);
   if (!mapping) return tl::unexpected(api::name(mapping.error(), path));
   auto out = std::make_shared<GroupState>();
   out->group_ = group;
   out->topic_ = topic;
   out->mapping_ = std::move(*mapping);
-  if (auto good =
-          shm::check(out->control()->header.preamble, layout::kMagicGroupTopic, group->state()->live.identity());
-      !good)
+  out->writable_ = writable;
+  const layout::Preamble& preamble = out->control()->header.preamble;
+  if (auto good = shm::check(preamble, layout::kMagicGroupTopic, group->state()->live.identity(), writable); !good)
     return tl::unexpected(api::name(good.error(), path));
   // Left behind by a topic or a group of the same name that was deleted: made anew.
   const layout::GroupTopicHeader& header = out->control()->header;
@@ -61,7 +65,7 @@ Result<std::shared_ptr<GroupState>> GroupState::map(const std::shared_ptr<Group>
   setup.member = access.member;
   setup.pid = std::uint32_t(::getpid());
   setup.options = &group->options();
-  setup.allocate = access.writable ? allocator(path) : group::Allocate{};
+  setup.allocate = writable ? allocator(place.live(std::string(topic))) : group::Allocate{};
   setup.marks = out->letters();
   auto engine = group::GroupTopic::open({out->mapping_.data(), out->mapping_.size()}, std::move(setup));
   if (!engine) return tl::unexpected(api::name(engine.error(), path));
@@ -69,20 +73,16 @@ Result<std::shared_ptr<GroupState>> GroupState::map(const std::shared_ptr<Group>
   return out;
 }
 
-// Under the bus lock. The file gets its name when it is whole.
+// Under the group's lock. The file gets its name when it is whole.
 Result<void> GroupState::create(const std::shared_ptr<Group>& group, std::string_view topic_name, bool forget) {
   const StatePtr& state = group->state();
-  auto topic = Topic::open_locked(state, topic_name, false);
+  auto topic = topic_of(state, topic_name);
   if (!topic) return tl::unexpected(topic.error());
-  const std::string path = state_path(*group, topic_name);
-  const std::string temporary = state_path(*group, "." + std::string(topic_name));
-  ::unlink(temporary.c_str());
-  auto fd = shm::create_file(temporary, shm::kFileMode, layout::kCellsAt);
+  GroupPlace& place = group->place();
+  const std::string path = place.live_path() + "/" + std::string(topic_name);
+  auto fd = place.create(*state, layout::kCellsAt);
   if (!fd) return tl::unexpected(api::name(fd.error(), path));
-  const auto give_up = [&](const Error& error) {
-    ::unlink(temporary.c_str());
-    return tl::unexpected(api::name(error, path));
-  };
+  const auto give_up = [&](const Error& error) { return tl::unexpected(api::name(error, path)); };
   const std::uint64_t entries = group::dedupe_entries_for(group->options().dedupe);
   if (::ftruncate(fd->get(), off_t(group::file_bytes(entries))) != 0) return give_up(shm::from_errno(errno));
   auto mapping = shm::Mapping::of(*fd, true, group::file_bytes(entries));
@@ -92,7 +92,7 @@ Result<void> GroupState::create(const std::shared_ptr<Group>& group, std::string
   group::format(bytes, identity.bus_id, identity.boot_id, group->id(), (*topic)->header().topic_id, entries,
                 group->name(), topic_name);
   // Events of a memory topic's earlier life are gone with it, and so is what was known of them.
-  auto saved = checkpoint_blob(*state, group->name(), topic_name).read();
+  auto saved = place.checkpoint(*state, topic_name).read();
   // One of a topic or group of the same name that was deleted is nobody's.
   const CheckpointOwner owner{(*topic)->header().topic_id, group->id()};
   const bool ours = saved && saved->size() >= sizeof owner && std::memcmp(saved->data(), &owner, sizeof owner) == 0;
@@ -110,13 +110,11 @@ Result<void> GroupState::create(const std::shared_ptr<Group>& group, std::string
         !restored)
       return give_up(restored.error());
   } else if (!saved && saved.error().code() != Errc::not_found && !forget) {
-    ::unlink(temporary.c_str());
     return refuse(saved.error().code(), state->group_directory(group->name()) + "/" + std::string(topic_name) +
                                             ".state.a and .b, the place of group " + group->name() +
                                             ", cannot be read; give it one with `penstock group seek`.");
   }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) return give_up(shm::from_errno(errno));
-  return {};
+  return place.give_name(*fd, std::string(topic_name));
 }
 
 void take_checkpoint(const GroupState& state, std::vector<std::byte>& out) {
@@ -130,7 +128,7 @@ void take_checkpoint(const GroupState& state, std::vector<std::byte>& out) {
 }
 
 Result<void> write_checkpoint(const GroupState& state, std::span<const std::byte> bytes, bool both) {
-  auto blob = checkpoint_blob(*state.group().state(), state.group().name(), state.topic());
+  auto blob = state.group().place().checkpoint(*state.group().state(), state.topic());
   if (auto written = both ? blob.write_both(bytes, true) : blob.write(bytes, true); !written)
     return tl::unexpected(name(written.error(), "the checkpoint of group " + state.group().name()));
   return {};
@@ -140,6 +138,7 @@ Result<std::shared_ptr<GroupState>> GroupState::open_locked(const std::shared_pt
                                                             const Access& access) {
   auto state = map(group, topic, access);
   if (state || state.error().code() != Errc::not_found) return state;
+  if (!group->place().ours()) return state;
   if (auto made = create(group, topic, access.forget); !made) return tl::unexpected(made.error());
   return map(group, topic, access);
 }
@@ -148,7 +147,9 @@ Result<std::shared_ptr<GroupState>> GroupState::open(const std::shared_ptr<Group
                                                      const Access& access) {
   auto state = map(group, topic, access);
   if (state || state.error().code() != Errc::not_found) return state;
-  auto lock = BusLock::take(group->state()->directory);
+  if (!group->place().ours())
+    return refuse(Errc::not_found, "the place of group " + group->name() + " in " + std::string(topic));
+  auto lock = GroupLock::take(*group->state(), group->place());
   if (!lock) return tl::unexpected(lock.error());
   return open_locked(group, topic, access);
 }

@@ -49,14 +49,14 @@ Result<std::vector<FileReport>> Log::verify_books(const std::string& bus_directo
   }
   for (const std::string& topic : api::topic_names(**state)) check(api::topic_meta_blob(**state, topic), "topic.meta");
   for (const std::string& group : api::group_names(**state)) {
-    check(api::group_meta_blob(**state, group), "the group's options");
+    check(api::GroupPlace::named(**state, group).meta(**state), "the group's options");
     const std::string suffix = ".state.a";
     for (const std::string& file : api::list_names((*state)->group_directory(group))) {
       const std::string name = file.substr(0, file.size() - std::min(file.size(), suffix.size()));
       if (name.empty() || (file != name + ".state.a" && file != name + ".state.b")) continue;
       // Both copies at once, under the name of whichever is there.
       if (file.back() == 'a' || !std::filesystem::exists((*state)->group_directory(group) + "/" + name + ".state.a"))
-        check(api::checkpoint_blob(**state, group, name), "a checkpoint");
+        check(api::GroupPlace::named(**state, group).checkpoint(**state, name), "a checkpoint");
     }
   }
   return out;

@@ -378,7 +378,7 @@ Result<void> Producer::await_durable(Offset offset, std::chrono::nanoseconds tim
   const std::string title = "topic " + me.topic->name();
   if (!me.topic->durable()) return refuse(Errc::invalid_argument, title + " is kept in memory only");
   const layout::TopicControl* control = me.topic->control();
-  const shm::Sleeper sleeper(me.topic->state()->live.wake(), me.handle.slot());
+  const shm::Sleeper sleeper = me.topic->state()->live.sleeper(me.handle.slot());
   const std::int64_t deadline = api::deadline_after(timeout);
   for (;;) {
     const std::uint32_t seen = sleeper.read();
@@ -492,6 +492,7 @@ Result<void> become_only_producer(api::Topic& topic, const shm::Handle& handle) 
 
 Result<Producer> Bus::producer(std::string_view topic, const ProducerOptions& options) {
   if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
+  if (auto may = api::may_write(*state_, "topic " + std::string(topic)); !may) return tl::unexpected(may.error());
   auto opened = api::Topic::open(state_, topic, true);
   if (!opened && opened.error().code() == Errc::not_found && options.create) {
     if (auto made = api::create_topic(state_, topic, state_->settings.topic);

@@ -61,7 +61,7 @@ struct Reader::Impl {
         handle(std::move(acquired)),
         patterns(std::move(wanted)),
         options(chosen),
-        waiter(shm::Sleeper(state->live.wake(), handle.slot()), chosen.wait) {}
+        waiter(state->live.sleeper(handle.slot()), chosen.wait) {}
 
   bool wanted(const std::string& topic) const {
     return std::any_of(patterns.begin(), patterns.end(),

@@ -100,11 +100,15 @@ std::optional<Error> read_tables(const toml::table& root, const std::string& pat
   for (const auto& [key, node] : root) {
     const std::string name(key.str());
     const toml::table* table = node.as_table();
-    if (table == nullptr || (name != "bus" && name != "topics" && name != "daemon"))
+    if (table == nullptr || (name != "bus" && name != "access" && name != "topics" && name != "daemon"))
       return fail(Errc::invalid_argument, path + ":" + std::to_string(node.source().begin.line) + ": unknown key " +
-                                              name + "; there are [bus], [topics] and [daemon].");
+                                              name + "; there are [bus], [access], [topics] and [daemon].");
     Table keys(*table, path, name);
     if (name == "bus") keys.key("shared_memory", out.shared_memory, text);
+    if (name == "access") {
+      keys.key("producers", out.producers, text);
+      keys.key("consumers", out.consumers, text);
+    }
     if (name == "topics") {
       keys.key("durability", out.topic.durability, one_of(kDurability));
       keys.key("ring", out.topic.ring_bytes, bytes);
@@ -119,6 +123,8 @@ std::optional<Error> read_tables(const toml::table& root, const std::string& pat
     }
     if (auto error = keys.finish()) return error;
   }
+  if (out.producers.empty() != out.consumers.empty())
+    return fail(Errc::invalid_argument, path + ": [access] names both producers and consumers, or is left out.");
   return std::nullopt;
 }
 
@@ -169,12 +175,15 @@ std::string print_settings(const Settings& settings) {
     return std::string();
   };
   std::ostringstream out;
-  out << "[bus]\nshared_memory = \"" << settings.shared_memory << "\"\n\n[topics]\ndurability = \""
-      << name(kDurability, settings.topic.durability) << "\"\nring = " << settings.topic.ring_bytes << "\nfull = \""
-      << name(kFull, settings.topic.full) << "\"\nretention_bytes = " << settings.topic.retention_bytes
-      << "\nretention_time = \"" << settings.topic.retention_time.count() << "ns\"\n\n[daemon]\nio = \""
-      << name(kIo, settings.force_pwrite) << "\"\nsegment_bytes = " << settings.segment_bytes << "\ncheckpoint = \""
-      << settings.checkpoint.count() << "ns\"\n";
+  out << "[bus]\nshared_memory = \"" << settings.shared_memory << "\"\n\n";
+  if (!settings.producers.empty())
+    out << "[access]\nproducers = \"" << settings.producers << "\"\nconsumers = \"" << settings.consumers << "\"\n\n";
+  out << "[topics]\ndurability = \"" << name(kDurability, settings.topic.durability)
+      << "\"\nring = " << settings.topic.ring_bytes << "\nfull = \"" << name(kFull, settings.topic.full)
+      << "\"\nretention_bytes = " << settings.topic.retention_bytes << "\nretention_time = \""
+      << settings.topic.retention_time.count() << "ns\"\n\n[daemon]\nio = \"" << name(kIo, settings.force_pwrite)
+      << "\"\nsegment_bytes = " << settings.segment_bytes << "\ncheckpoint = \"" << settings.checkpoint.count()
+      << "ns\"\n";
   return out.str();
 }
 

@@ -9,6 +9,7 @@ namespace penstock::api {
 struct Settings {
   std::string shared_memory = "/dev/shm";     // [bus] shared_memory: where the live side is made
   TopicOptions topic;                         // [topics]: defaults of topics created without options
+  std::string producers, consumers;           // [access]: Unix groups; empty: the bus is one user's
   bool force_pwrite = false;                  // [daemon] io = "auto" | "pwrite"
   std::uint64_t segment_bytes = 64ull << 20;  // [daemon] segment_bytes
   std::chrono::nanoseconds checkpoint{std::chrono::milliseconds(100)};  // [daemon] checkpoint

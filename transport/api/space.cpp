@@ -31,7 +31,7 @@ struct Hold {
 void lower_to_pins(const Topic& topic, Hold& hold) {
   const std::uint64_t end = topic.end().position;
   const shm::Handles& handles = topic.state()->live.handles();
-  for (std::uint32_t slot = 0; slot < handles.slots(); ++slot) {
+  for (const std::uint32_t slot : handles.all()) {
     const auto handle = handles.copy(slot);
     if (!handle || handle->kind != layout::HandleKind::reader || handle->topic_id != topic.header().topic_id) continue;
     if (handle->pin == kNoPosition || handle->pin > end || handle->pin >= hold.position || !handles.alive(slot))
@@ -47,23 +47,27 @@ bool nobodys(const Error& error) {
 // Groups that want this topic, each at its first unsettled event. They hold producers up whether or not a member is
 // there: their events would be lost. Members can write their pages: one that cannot be holds nothing back.
 Result<void> lower_to_groups(const Topic& topic, Hold& hold) {
+  const bool shared = topic.state()->access().shared;
   for (const std::string& name : group_names(*topic.state())) {
     auto group = Group::open(topic.state(), name);
     if (!group) {
-      if (nobodys(group.error())) continue;
+      if (nobodys(group.error()) || shared) continue;
       return tl::unexpected(group.error());
     }
     if (!(*group)->wants(topic.name())) continue;
     auto state = GroupState::open(*group, topic.name(), {});
-    if (!state) {
-      if (nobodys(state.error())) continue;
-      return tl::unexpected(state.error());
+    const Place oldest = topic.oldest();
+    if (!state && state.error().code() == Errc::not_found && shared) {
+      // Its user's to make; until he does, it begins with what there is.
+      hold.lower(oldest.position, "group " + name + ", which has not begun");
+      continue;
     }
-    if (!(*state)->engine().started()) {
-      const Place oldest = topic.oldest();
+    if (!state && (nobodys(state.error()) || shared)) continue;
+    if (!state) return tl::unexpected(state.error());
+    if (!(*state)->engine().started() && (*state)->writable())
       (*state)->engine().start({oldest.offset, oldest.position});
-    }
-    const group::Place committed = (*state)->engine().committed();
+    const group::Place committed =
+        (*state)->engine().started() ? (*state)->engine().committed() : group::Place{oldest.offset, oldest.position};
     hold.lower(committed.position,
                "group " + name + ", whose first unsettled event is " + std::to_string(committed.offset));
   }

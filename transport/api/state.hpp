@@ -24,6 +24,7 @@ struct Bus::State {
     return {};
   }
   std::string topic_directory(std::string_view topic) const { return directory + "/topics/" + std::string(topic); }
+  const shm::Access& access() const { return live.access(); }
   std::string group_directory(std::string_view group) const { return directory + "/groups/" + std::string(group); }
   void announce_topics() const;  // a topic came or went: wakes who waits for one
   void announce_groups() const;
@@ -43,7 +44,8 @@ std::int64_t deadline_after(std::chrono::nanoseconds timeout);
 
 std::uint64_t random64();
 
-// Held while topics, groups and the live side come and go. Freed with the object, and by death.
+// Held while topics, groups and the live side come and go. Freed with the object, and by death. With [access] consumers
+// can't take it; groups have a lock of their own then (api/group_place.hpp).
 class BusLock {
  public:
   static Result<BusLock> take(const std::string& directory, std::int64_t timeout_ns = 30'000'000'000);
@@ -54,6 +56,7 @@ class BusLock {
 };
 
 // The pid of the daemon that holds the bus; 0: a daemon whose pid is not known; nothing: none runs.
+// A consumer of a bus with [access] can't tell.
 std::optional<std::uint32_t> daemon_of(const State& state);
 
 // For looking only: makes and recovers nothing. Without a live side, live.header() is null.
@@ -62,6 +65,8 @@ Result<StatePtr> look_at_bus(const std::string& directory);
 Result<void> nobody_uses(const State& state);
 Result<StatePtr> open_bus(const std::string& directory, bool create);
 Result<void> unload_bus(const std::string& directory);
+// Unloading and removing: the owner's alone.
+Result<void> only_owner(const std::string& directory);
 // Removes the live side when nobody uses it, saving nothing. Call under the bus lock.
 Result<void> remove_live(const std::string& directory);
 Result<void> remove_bus(const std::string& directory);

@@ -60,7 +60,7 @@ Result<void> make_live(const State& state, std::string_view name) {
   auto meta = read_topic_meta(state, name);
   if (!meta) return tl::unexpected(meta.error());
   auto recovered = storage::recover_topic(state.topic_directory(name), *meta, false,
-                                          {.durable = {}, .bus_id = state.bus_id, .mode = shm::kFileMode});
+                                          {.durable = {}, .bus_id = state.bus_id, .mode = state.access().topic_file()});
   if (!recovered) return tl::unexpected(api::name(recovered.error(), "topic " + std::string(name)));
   auto ordinal = take_ordinal(state);
   if (!ordinal) return tl::unexpected(ordinal.error());
@@ -70,8 +70,9 @@ Result<void> make_live(const State& state, std::string_view name) {
   if (auto written = write_topic_meta(state, *meta, meta->options.durability == layout::Durability::disk); !written)
     return tl::unexpected(written.error());
   const std::uint64_t bytes = layout::kRingAt + meta->options.ring_bytes;
-  const std::string path = state.live.topic_path(std::string(name));
-  auto mapping = shm::create_mapped(path, bytes, bytes, [&](std::byte* at) {
+  const shm::NewFile file{state.live.topic_path(std::string(name)), state.live.topic_path("." + std::string(name)),
+                          state.access().topic_file(), bytes};
+  auto mapping = shm::create_mapped(file, [&](std::byte* at) {
     auto* control = reinterpret_cast<layout::TopicControl*>(at);
     layout::TopicHeader& header = control->header;
     header.preamble = shm::preamble(layout::kMagicTopic, sizeof(layout::TopicHeader), state.live.identity());
@@ -96,8 +97,9 @@ Result<void> make_live(const State& state, std::string_view name) {
 }  // namespace
 
 storage::Blob topic_meta_blob(const State& state, std::string_view name) {
-  return {state.topic_directory(name) + "/topic.meta",
-          {.magic = layout::kMagicTopicMeta, .bus_id = state.bus_id, .mode = shm::kFileMode, .most = 1 << 16}};
+  return {
+      state.topic_directory(name) + "/topic.meta",
+      {.magic = layout::kMagicTopicMeta, .bus_id = state.bus_id, .mode = state.access().topic_file(), .most = 1 << 16}};
 }
 
 layout::TopicOptions to_layout(const TopicOptions& options) {
@@ -160,7 +162,31 @@ std::vector<std::string> topic_names(const State& state) {
   return out;
 }
 
+Result<void> may_write(const State& state, const std::string& title) {
+  if (state.live.publishes()) return {};
+  return refuse(Errc::permission, title +
+                                      ": this process may only consume; who writes topics must be in the Unix group "
+                                      "that [access] in bus.toml names for producers.");
+}
+
+void make_all_live(const StatePtr& state) {
+  // One that can't be made is told to who opens it.
+  for (const std::string& name : topic_names(*state)) static_cast<void>(Topic::open_locked(state, name, true));
+}
+
 namespace {
+
+// What groups kept of a deleted topic. With [access] it is their users', in directories that could be links; it stays,
+// and is known by the topic's id for what it is.
+void forget_in_groups(const State& state, const std::string& topic) {
+  if (state.access().shared) return;
+  std::error_code ignored;
+  for (const std::string& group : list_names(state.live.path() + "/groups"))
+    std::filesystem::remove(state.live.group_path(group) + "/" + topic, ignored);
+  for (const std::string& group : list_names(state.directory + "/groups"))
+    for (const char* copy : {".a", ".b"})
+      std::filesystem::remove(state.group_directory(group) + "/" + topic + ".state" + copy, ignored);
+}
 
 // Takes away what a topic has. Under the bus lock. Its live file, which is marked, goes last: killed anywhere, whoever
 // comes to the name next finds the mark and does the rest.
@@ -172,11 +198,7 @@ Result<void> take_away(const State& state, const std::string& name, std::uint64_
   // The directory leaves its name in one step.
   if (::rename(from.c_str(), to.c_str()) != 0 && errno != ENOENT)
     return tl::unexpected(api::name(io::error_of(errno), from));
-  for (const std::string& group : list_names(state.live.path() + "/groups"))
-    std::filesystem::remove(state.live.group_path(group) + "/" + name, ignored);
-  for (const std::string& group : list_names(state.directory + "/groups"))
-    for (const char* copy : {".a", ".b"})
-      std::filesystem::remove(state.group_directory(group) + "/" + name + ".state" + copy, ignored);
+  forget_in_groups(state, name);
   std::filesystem::remove_all(to, ignored);
   ::unlink(state.live.topic_path(name).c_str());
   if (ordinal != 0 && ordinal < layout::kMaxTopics)
@@ -212,12 +234,13 @@ Result<void> create_topic(const StatePtr& state, std::string_view name, const To
     return refuse(Errc::invalid_argument,
                   title + ": at most " + std::to_string(kDedupeMost) + " ids are remembered at publish.");
   if (options.compact) return refuse(Errc::unsupported, title + ": compaction");
+  if (auto may = may_write(*state, title); !may) return may;
   auto lock = BusLock::take(state->directory);
   if (!lock) return tl::unexpected(lock.error());
   if (auto there = Topic::look(state, name); !there && there.error().code() == Errc::deleted)
     if (auto done = finish_deletion(*state, name); !done) return done;
   if (topic_exists(*state, name)) return refuse(Errc::already_exists, title);
-  if (auto made = shm::make_directory(state->topic_directory(name), shm::kDirectoryMode); !made)
+  if (auto made = shm::make_directory(state->topic_directory(name), state->access().topic_directory()); !made)
     return tl::unexpected(api::name(made.error(), title));
   layout::TopicMeta meta{};
   meta.topic_id = random64();
@@ -236,6 +259,7 @@ Result<void> create_topic(const StatePtr& state, std::string_view name, const To
 }
 
 Result<void> delete_topic(const StatePtr& state, std::string_view name) {
+  if (auto may = may_write(*state, "topic " + std::string(name)); !may) return may;
   auto lock = BusLock::take(state->directory);
   if (!lock) return tl::unexpected(lock.error());
   auto topic = Topic::open_locked(state, name, true);
@@ -255,13 +279,12 @@ Result<std::shared_ptr<Topic>> Topic::map(const StatePtr& state, std::string_vie
   auto fd = shm::open_file(path, writable);
   if (!fd) return tl::unexpected(fd.error());
   auto size = shm::size_of(*fd);
-  if (!size || *size < layout::kRingAt) return refuse(Errc::incompatible, path);
+  if (!size || *size < layout::kRingAt) return refuse(Errc::corrupt, path);
   auto mapping = shm::Mapping::of(*fd, writable, *size);
   if (!mapping) return tl::unexpected(api::name(mapping.error(), path));
   const auto* control = mapping->as<layout::TopicControl>();
-  if (auto good = shm::check(control->header.preamble, layout::kMagicTopic, state->live.identity()); !good)
-    return refuse(Errc::incompatible, path + ": layout version " + std::to_string(control->header.preamble.version) +
-                                          ", this program reads " + std::to_string(layout::kLayoutVersion));
+  if (auto good = shm::check(control->header.preamble, layout::kMagicTopic, state->live.identity(), writable); !good)
+    return tl::unexpected(api::name(good.error(), path));
   auto topic = std::make_shared<Topic>();
   topic->state_ = state;
   topic->name_ = name;
@@ -280,6 +303,7 @@ Result<std::shared_ptr<Topic>> Topic::open_locked(const StatePtr& state, std::st
   }
   if (topic || topic.error().code() != Errc::not_found) return topic;
   if (auto made = make_live(*state, name); !made) return tl::unexpected(made.error());
+  if (state->access().shared) state->announce_topics();  // consumers may be waiting for it
   return map(state, name, writable);
 }
 
@@ -296,6 +320,8 @@ Result<std::shared_ptr<Topic>> Topic::open(const StatePtr& state, std::string_vi
     auto meta = read_topic_meta(*state, name);  // says whether it is missing or cannot be read
     return tl::unexpected(meta.error());
   }
+  // Consumers of a bus with [access] can't make it: to them it is not there yet.
+  if (!state->live.publishes()) return refuse(Errc::not_found, "topic " + std::string(name) + " in shared memory");
   auto lock = BusLock::take(state->directory);
   if (!lock) return tl::unexpected(lock.error());
   return open_locked(state, name, writable);

@@ -20,7 +20,8 @@ struct Place {  // the next event a reader expects
 
 class Topic final : public log::Witness, public log::Neighbours {
  public:
-  // Opens the topic, making its live file from what is on disk when it is missing. Errc::not_found.
+  // Opens the topic, making its live file from what is on disk when it is missing and this process may.
+  // Errc::not_found.
   static Result<std::shared_ptr<Topic>> open(const StatePtr& state, std::string_view name, bool writable);
   // The same while the caller holds the bus lock.
   static Result<std::shared_ptr<Topic>> open_locked(const StatePtr& state, std::string_view name, bool writable);
@@ -86,6 +87,9 @@ Result<void> write_topic_meta(const State& state, const layout::TopicMeta& meta,
 bool topic_exists(const State& state, std::string_view name);
 std::vector<std::string> topic_names(const State& state);  // sorted
 
+void make_all_live(const StatePtr& state);  // the live files of all topics; call under the bus lock
+// Errc::permission for who may only consume.
+Result<void> may_write(const State& state, const std::string& title);
 Result<void> create_topic(const StatePtr& state, std::string_view name, const TopicOptions& options);
 Result<void> delete_topic(const StatePtr& state, std::string_view name);
 

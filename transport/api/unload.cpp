@@ -14,11 +14,10 @@ Result<void> save_everything(const StatePtr& state) {
                     "topic " + name + " has events that are not on disk yet; run penstockd once, it writes them.");
     if (auto settled = settle_offset_bound(**topic); !settled) return settled;
   }
-  for (const std::string& name : list_names(state->live.path() + "/groups")) {
-    auto group = Group::open(state, name);
-    if (!group) continue;
-    for (const std::string& topic : list_names(state->live.group_path(name))) {
-      if (topic == "@group") continue;
+  for (const std::string& name : group_names(*state)) {
+    auto group = Group::look(state, name);
+    if (!group) continue;  // not in shared memory
+    for (const std::string& topic : (*group)->live_names()) {
       auto opened = GroupState::open_locked(*group, topic, {});
       if (!opened) continue;
       std::vector<std::byte> bytes;
@@ -37,6 +36,7 @@ Result<void> unload_bus(const std::string& directory) {
     if (!gone && gone.error().code() != Errc::not_found) return gone;
     return refuse(Errc::not_found, directory + " has nothing in shared memory.");
   }
+  if (auto ours = only_owner(directory); !ours) return ours;
   auto opened = open_bus(directory, false);
   if (!opened) return tl::unexpected(opened.error());
   auto lock = BusLock::take(directory);

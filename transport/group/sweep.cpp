@@ -2,6 +2,7 @@
 // the counters and bounds that a death may have left wrong.
 #include <algorithm>
 #include <bit>
+#include <unordered_map>
 
 #include "group/group_topic.hpp"
 #include "group/inline.hpp"
@@ -11,22 +12,21 @@ namespace penstock::group {
 using namespace layout;
 
 namespace {
+constexpr std::size_t kAskedMost = 4096;  // owners asked about in a sweep: scribbled cells name any number
 constexpr std::uint32_t kThorough = 256;  // every so many sweeps: cells without a bit, and the whole dedupe window
 constexpr std::uint32_t kQueuedMost = 1u << 14;  // queued events that a sweep looks at, about
 }  // namespace
 
 Sweep GroupTopic::sweep(Instant at, const IsDead& asked) {
   // Proofs of death may be costly, and many cells have the same owner.
-  std::vector<std::pair<Member, bool>> known;
+  std::unordered_map<std::uint32_t, bool> known;
   const IsDead is_dead = [&](std::uint32_t slot, std::uint32_t incarnation) {
-    const Member who{slot, incarnation};
-    if (who == setup_.member) return false;
+    if (Member{slot, incarnation} == setup_.member) return false;
     if (slot == setup_.member.slot) return true;  // the slot is ours now
-    for (const auto& [member, verdict] : known) {
-      if (member == who) return verdict;
-    }
-    known.emplace_back(who, asked && asked(slot, incarnation));
-    return known.back().second;
+    const std::uint32_t who = slot << 12 | incarnation;
+    if (const auto found = known.find(who); found != known.end()) return found->second;
+    if (known.size() >= kAskedMost) return false;  // no proof; the next sweep asks again
+    return known[who] = asked && asked(slot, incarnation);
   };
 
   Sweep result;

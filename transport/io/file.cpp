@@ -126,9 +126,17 @@ Result<void> pwrite_exact(int fd, std::span<const std::byte> bytes, std::uint64_
   return {};
 }
 
-Result<std::vector<std::byte>> read_file(const std::string& path, std::uint64_t most) {
+bool made_by(int fd, std::optional<uid_t> user) {
+  struct stat status {};
+  return ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && (!user || status.st_uid == *user);
+}
+
+Result<std::vector<std::byte>> read_file(const std::string& path, std::uint64_t most, std::optional<uid_t> user) {
   const Result<Fd> fd = open_nofollow(path, O_RDONLY);
+  // A link is nobody's file.
+  if (!fd && user && fd.error().detail() == ELOOP) return tl::unexpected(Error(Errc::not_found));
   if (!fd) return tl::unexpected(fd.error());
+  if (user && !made_by(fd->get(), user)) return tl::unexpected(Error(Errc::not_found));
   const Result<std::uint64_t> size = file_size(fd->get());
   if (!size) return tl::unexpected(size.error());
   if (*size > most) return tl::unexpected(Error(Errc::too_large));

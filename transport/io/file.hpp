@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <penstock/error.hpp>
 #include <span>
 #include <string>
@@ -53,8 +54,11 @@ Result<std::size_t> pread_some(int fd, std::span<std::byte> into, std::uint64_t 
 // Errc::corrupt when the file ends before.
 Result<void> pread_exact(int fd, std::span<std::byte> into, std::uint64_t offset);
 Result<void> pwrite_exact(int fd, std::span<const std::byte> bytes, std::uint64_t offset);
-// The whole file; Errc::too_large when it has more than `most` bytes.
-Result<std::vector<std::byte>> read_file(const std::string& path, std::uint64_t most);
+// A regular file that this user made, or any when none is named?
+bool made_by(int fd, std::optional<uid_t> user);
+// The whole file; Errc::too_large when it has more than `most` bytes. One that another than `user` made is not_found.
+Result<std::vector<std::byte>> read_file(const std::string& path, std::uint64_t most,
+                                         std::optional<uid_t> user = std::nullopt);
 
 Result<void> sync_data(int fd);  // fdatasync
 Result<void> sync_all(int fd);   // fsync

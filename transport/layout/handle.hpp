@@ -24,6 +24,10 @@ constexpr std::uint32_t shape_lines(std::uint64_t shape) { return std::uint32_t(
 constexpr std::uint32_t shape_count(std::uint64_t shape) { return std::uint32_t(shape >> 32 & 0xffff); }
 constexpr std::uint32_t shape_incarnation(std::uint64_t shape) { return std::uint32_t(shape >> 48); }
 
+// In buses with [access] the slots from here on are the consumers', in live/guests: nothing they say is taken for a
+// producer's, and taking them all keeps no producer out.
+inline constexpr std::uint32_t kGuestSlot = 2048;
+
 inline constexpr std::uint64_t kNoPosition = ~0ull;  // an intent or pin that names no line
 
 struct HandlePage {

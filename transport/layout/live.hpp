@@ -19,8 +19,11 @@ struct LiveHeader {  // live/bus
   Word daemon_backend;                     // 1: io_uring, 2: pwrite
   Word daemon_started_ns;                  // realtime
   Word ordinals[kMaxTopics / 64];          // which wake ordinals are taken; changed under the bus lock
+  // [access]: the Unix groups the live side was made for, each plus 1; 0: it is one user's. Never changed.
+  std::uint64_t producers_group;
+  std::uint64_t consumers_group;
 };
-static_assert(sizeof(LiveHeader) <= kPage);
+static_assert(offsetof(LiveHeader, producers_group) == 3352 && sizeof(LiveHeader) <= kPage);
 inline constexpr std::size_t kLiveBytes = kPage;
 
 // Consumers may write here; the worst they can cause is a needless wake-up.
@@ -36,7 +39,8 @@ inline constexpr std::uint32_t kBusOrdinal = 0;  // mask 0: news of topics and g
 
 struct WakeFile {  // live/wake
   Preamble preamble;
-  std::byte reserved[kPage - sizeof(Preamble)];
+  Word groups_epoch;  // in place of LiveHeader's in buses with [access], where consumers make groups
+  std::byte reserved[kPage - sizeof(Preamble) - sizeof(Word)];
   Doorbell doorbells[kDoorbells];
   SleeperMask masks[kMaxTopics];
 };

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <random>
 
 namespace penstock::shm {
 namespace {
@@ -50,9 +51,28 @@ Error from_errno(int error) {
 }
 
 Result<Fd> open_file(const std::string& path, bool writable) {
-  const int fd = ::open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW);
-  if (fd < 0) return tl::unexpected(from_errno(errno));
-  return Fd(fd);
+  // Without O_NONBLOCK a FIFO that somebody put here would hold us up.
+  Fd fd(::open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
+  struct stat info {};
+  if (!fd || ::fstat(fd.get(), &info) != 0) return tl::unexpected(from_errno(errno));
+  if (!S_ISREG(info.st_mode)) return tl::unexpected(Error(Errc::corrupt));
+  return fd;
+}
+
+Result<Fd> open_directory(const std::string& path) {
+  Fd fd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd) return tl::unexpected(from_errno(errno));
+  return fd;
+}
+
+// The dot keeps the directory's own name from being a link.
+std::string inside(const Fd& directory, const std::string& name) {
+  return "/proc/self/fd/" + std::to_string(directory.get()) + "/./" + name;
+}
+
+std::string temporary_name() {
+  std::random_device device;
+  return ".new-" + std::to_string(std::uint64_t{device()} << 32 | device());
 }
 
 Result<Fd> create_file(const std::string& path, std::uint32_t mode, std::uint64_t bytes) {
@@ -82,8 +102,9 @@ Result<void> give_name(const Fd& fd, const std::string& path) {
   return {};
 }
 
-Result<void> make_directory(const std::string& path, std::uint32_t mode) {
+Result<void> make_directory(const std::string& path, std::uint32_t mode, std::optional<gid_t> group) {
   if (::mkdir(path.c_str(), mode) == 0) {
+    if (group && ::chown(path.c_str(), uid_t(-1), *group) != 0) return tl::unexpected(from_errno(errno));
     if (::chmod(path.c_str(), mode) != 0) return tl::unexpected(from_errno(errno));
     return {};
   }
@@ -100,6 +121,17 @@ Result<std::uint64_t> size_of(const Fd& fd) {
   return static_cast<std::uint64_t>(info.st_size);
 }
 
+Result<uid_t> owner_of(const Fd& fd) {
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0) return tl::unexpected(from_errno(errno));
+  return info.st_uid;
+}
+
+bool made_by(const Fd& fd, uid_t owner, uid_t other) {
+  struct stat info {};
+  return ::fstat(fd.get(), &info) == 0 && info.st_nlink == 1 && (info.st_uid == owner || info.st_uid == other);
+}
+
 Result<void> allocate(int fd, std::uint64_t offset, std::uint64_t bytes) {
   for (;;) {
     if (::fallocate(fd, 0, static_cast<off_t>(offset), static_cast<off_t>(bytes)) == 0) return {};
@@ -109,6 +141,11 @@ Result<void> allocate(int fd, std::uint64_t offset, std::uint64_t bytes) {
 
 bool try_lock(const Fd& fd) {
   struct flock range = whole(F_WRLCK);
+  return ::fcntl(fd.get(), F_OFD_SETLK, &range) == 0;
+}
+
+bool try_read_lock(const Fd& fd) {
+  struct flock range = whole(F_RDLCK);
   return ::fcntl(fd.get(), F_OFD_SETLK, &range) == 0;
 }
 

@@ -2,7 +2,10 @@
 // close-on-exec, the mode as given whatever the umask.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
+#include <optional>
 #include <penstock/error.hpp>
 #include <string>
 #include <utility>
@@ -28,19 +31,29 @@ class Fd {
 
 Error from_errno(int error);  // the errno as an Error that says what to do
 
+// Regular files alone: what else somebody put in a file's place is Errc::corrupt, and holds nobody up.
 Result<Fd> open_file(const std::string& path, bool writable);
+// To reach what is in it, whatever becomes of its name: see inside(). Not through a link.
+Result<Fd> open_directory(const std::string& path);
+std::string inside(const Fd& directory, const std::string& name);
+std::string temporary_name();  // that nobody can guess; begins with a dot
 // Exclusive: Errc::already_exists when the path is there. Allocated in full.
 Result<Fd> create_file(const std::string& path, std::uint32_t mode, std::uint64_t bytes);
 // The same without a name, gone when its last descriptor is closed, unless it is given one.
 Result<Fd> create_unnamed_file(const std::string& directory, std::uint32_t mode, std::uint64_t bytes);
 Result<void> give_name(const Fd& fd, const std::string& path);  // Errc::already_exists when somebody else has it
-Result<void> make_directory(const std::string& path, std::uint32_t mode);  // there already: fine
+// There already: fine.
+Result<void> make_directory(const std::string& path, std::uint32_t mode, std::optional<gid_t> group = std::nullopt);
 Result<std::uint64_t> size_of(const Fd& fd);
+Result<uid_t> owner_of(const Fd& fd);
+// Did one of these two make it, and has it no other name? What somebody else linked here is not his.
+bool made_by(const Fd& fd, uid_t owner, uid_t other);
 // Makes the range of a file touchable; Errc::no_space when the file system is full. Idempotent.
 Result<void> allocate(int fd, std::uint64_t offset, std::uint64_t bytes);
 
 // Open-file-description locks: they belong to the description, not to the process, and end with it.
-bool try_lock(const Fd& fd);  // exclusive, whole file
+bool try_lock(const Fd& fd);       // exclusive, whole file
+bool try_read_lock(const Fd& fd);  // shared: nobody has it exclusively, and nobody gets it so
 Result<void> lock(const Fd& fd, std::int64_t timeout_ns);
 // Does somebody else's description hold a lock that excludes a reader's?
 bool locked_by_other(const Fd& fd);

@@ -1,11 +1,17 @@
 #include "shm/handles.hpp"
 
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <numeric>
 
 namespace penstock::shm {
 
@@ -16,8 +22,9 @@ layout::Preamble preamble(std::uint64_t magic, std::uint32_t size, const Identit
   return {magic, layout::kLayoutVersion, size, 0, 0, 0, identity.bus_id, identity.boot_id, 0};
 }
 
-Result<void> check(const layout::Preamble& preamble, std::uint64_t magic, const Identity& identity) {
-  if (preamble.magic != magic || preamble.version != layout::kLayoutVersion || preamble.incompat != 0)
+Result<void> check(const layout::Preamble& preamble, std::uint64_t magic, const Identity& identity, bool writing) {
+  const bool forbidden = preamble.incompat != 0 || (writing && preamble.ro_compat != 0);
+  if (preamble.magic != magic || preamble.version != layout::kLayoutVersion || forbidden)
     return tl::unexpected(Error(Errc::incompatible, preamble.version));
   // Of another bus, or of an earlier boot: as good as not there.
   if (preamble.bus_id != identity.bus_id || preamble.boot_id != identity.boot_id)
@@ -68,16 +75,42 @@ void Handle::close() {
   fd_ = Fd();
 }
 
-Handles::Handles(std::string directory, Identity identity, layout::LiveHeader* live, std::uint32_t mode)
-    : directory_(std::move(directory)), identity_(identity), live_(live), mode_(mode) {
+Handles::Handles(std::string live_path, Identity identity, layout::LiveHeader* live, const Access& access, bool guest)
+    : live_path_(std::move(live_path)), identity_(identity), live_(live), access_(access), guest_(guest) {
   install_fork_handler();
 }
 
-std::string Handles::path(std::uint32_t slot) const { return directory_ + "/" + std::to_string(slot); }
-
 std::uint32_t Handles::slots() const {
   const std::uint64_t slots = live_->handle_slots.load(std::memory_order_acquire);
-  return slots < layout::kNoSlot ? std::uint32_t(slots) : layout::kNoSlot;
+  return std::uint32_t(std::min<std::uint64_t>(slots, access_.shared ? layout::kGuestSlot : layout::kNoSlot));
+}
+
+// Nobody whom others could believe counts the guests' slots, so their directory is read; who fills it with junk makes
+// us ask for each slot there can be.
+void Handles::add_guests(std::vector<std::uint32_t>& out) const {
+  constexpr std::size_t kJunkMost = 2 * layout::kMaxSlots;
+  const std::size_t before = out.size();
+  const auto close = [](DIR* directory) { ::closedir(directory); };
+  const std::unique_ptr<DIR, decltype(close)> directory(::opendir((live_path_ + "/guests").c_str()), close);
+  std::size_t entries = 0;
+  for (const dirent* entry = nullptr; directory && (entry = ::readdir(directory.get())) != nullptr;) {
+    if (++entries > kJunkMost) break;
+    std::uint32_t slot = 0;
+    const std::string_view name(entry->d_name);
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), slot);
+    if (error == std::errc{} && end == name.data() + name.size() && guest(slot) && slot < layout::kNoSlot)
+      out.push_back(slot);
+  }
+  if (directory && entries <= kJunkMost) return;
+  out.resize(before + layout::kNoSlot - layout::kGuestSlot);
+  std::iota(out.begin() + std::ptrdiff_t(before), out.end(), layout::kGuestSlot);
+}
+
+std::vector<std::uint32_t> Handles::all() const {
+  std::vector<std::uint32_t> out(slots());
+  std::iota(out.begin(), out.end(), 0u);
+  if (access_.shared) add_guests(out);
+  return out;
 }
 
 std::optional<HandleCopy> Handles::copy(std::uint32_t slot) const {
@@ -86,10 +119,11 @@ std::optional<HandleCopy> Handles::copy(std::uint32_t slot) const {
   alignas(HandlePage) std::byte bytes[sizeof(HandlePage)];
   if (::pread(fd->get(), bytes, sizeof bytes, 0) != static_cast<ssize_t>(sizeof bytes)) return std::nullopt;
   const auto* page = reinterpret_cast<const HandlePage*>(bytes);
-  if (!check(page->preamble, layout::kMagicHandle, identity_)) return std::nullopt;
+  if (!check(page->preamble, layout::kMagicHandle, identity_, false)) return std::nullopt;
   HandleCopy out;
   out.incarnation = std::uint32_t(page->incarnation.load(std::memory_order_relaxed)) & 0xfff;
   out.kind = HandleKind(page->kind.load(std::memory_order_relaxed));
+  if (guest(slot) && out.kind != HandleKind::consumer && out.kind != HandleKind::reader) out.kind = HandleKind::none;
   out.pid = page->pid.load(std::memory_order_relaxed);
   out.topic_id = page->topic_id.load(std::memory_order_relaxed);
   for (int i = 0; i < 2; ++i)
@@ -116,17 +150,29 @@ bool Handles::dead(std::uint32_t slot, std::uint32_t incarnation) const {
   return now && now->incarnation != (incarnation & 0xfff);
 }
 
+bool Handles::may_take(const HandleCopy& former, const Reusable& reusable) const {
+  const bool claimed =
+      layout::shape_lines(former.intents[0].shape) != 0 || layout::shape_lines(former.intents[1].shape) != 0;
+  return former.kind == HandleKind::none || !claimed || reusable(former);
+}
+
 Result<Handle> Handles::take_existing(std::uint32_t slot, const Reusable& reusable) {
   auto fd = open_file(path(slot), true);
   if (!fd) return tl::unexpected(fd.error());
-  if (!try_lock(*fd)) return tl::unexpected(Error(Errc::busy));
+  // Somebody who made this file for us to find could write it while we use it.
+  if (guest(slot) && !made_by(*fd, ::geteuid(), ::geteuid())) return tl::unexpected(Error(Errc::busy));
+  if (!try_lock(*fd))
+    return access_.shared && !guest(slot) ? replace(slot, *fd, reusable) : tl::unexpected(Error(Errc::busy));
+  struct stat ours {
+  }, named{};
+  if (::fstat(fd->get(), &ours) != 0 || ::lstat(path(slot).c_str(), &named) != 0 || ours.st_ino != named.st_ino)
+    return tl::unexpected(Error(Errc::busy));  // replaced meanwhile
   auto former = copy(slot);
   if (!former) return tl::unexpected(Error(Errc::incompatible));
-  const bool claimed =
-      layout::shape_lines(former->intents[0].shape) != 0 || layout::shape_lines(former->intents[1].shape) != 0;
-  if (former->kind != HandleKind::none && claimed && !reusable(*former)) return tl::unexpected(Error(Errc::busy));
+  if (!may_take(*former, reusable)) return tl::unexpected(Error(Errc::busy));
   auto mapping = Mapping::of(*fd, true, sizeof(HandlePage));
   if (!mapping) return tl::unexpected(mapping.error());
+  if (access_.shared && !guest(slot)) put_away(slot);
   Handle handle;
   handle.fd_ = std::move(*fd);
   handle.mapping_ = std::move(*mapping);
@@ -135,20 +181,14 @@ Result<Handle> Handles::take_existing(std::uint32_t slot, const Reusable& reusab
   return handle;
 }
 
-Result<Handle> Handles::make_new(std::uint32_t slot) {
-  // Without a name until it is whole: a kill leaves nothing behind.
-  auto fd = create_unnamed_file(directory_, mode_, layout::kPage);
+// A new file without a name, so that a kill leaves nothing behind; locked before others can open it.
+Result<Handle> Handles::new_file(std::uint32_t slot) {
+  auto fd = create_unnamed_file(directory(slot), 0600, layout::kPage);
   if (!fd) return tl::unexpected(fd.error());
   auto mapping = Mapping::of(*fd, true, sizeof(HandlePage));
   if (!mapping) return tl::unexpected(mapping.error());
-  if (!try_lock(*fd)) return tl::unexpected(Error(Errc::system, std::uint32_t(errno)));
-  auto* page = mapping->as<HandlePage>();
-  page->preamble = preamble(layout::kMagicHandle, sizeof(HandlePage), identity_);
-  // Locked before it has its name: nobody ever sees this slot free while we live.
-  if (auto named = give_name(*fd, path(slot)); !named) return tl::unexpected(named.error());
-  std::uint64_t seen = live_->handle_slots.load(std::memory_order_relaxed);
-  while (seen < slot + 1 && !live_->handle_slots.compare_exchange_weak(seen, slot + 1)) {
-  }
+  if (!try_lock(*fd) || ::fchmod(fd->get(), access_.handle_file()) != 0) return tl::unexpected(from_errno(errno));
+  mapping->as<HandlePage>()->preamble = preamble(layout::kMagicHandle, sizeof(HandlePage), identity_);
   Handle handle;
   handle.fd_ = std::move(*fd);
   handle.mapping_ = std::move(*mapping);
@@ -156,16 +196,69 @@ Result<Handle> Handles::make_new(std::uint32_t slot) {
   return handle;
 }
 
+Result<Handle> Handles::make_new(std::uint32_t slot) {
+  auto handle = new_file(slot);
+  if (!handle) return handle;
+  // Locked before it has its name: nobody ever sees this slot free while we live.
+  if (auto named = give_name(handle->fd_, path(slot)); !named) return tl::unexpected(named.error());
+  std::uint64_t seen = guest(slot) ? slot + 1 : live_->handle_slots.load(std::memory_order_relaxed);
+  while (seen < slot + 1 && !live_->handle_slots.compare_exchange_weak(seen, slot + 1)) {
+  }
+  return handle;
+}
+
+// A dead producer's slot on whose file somebody holds a reader's lock, for which nobody waits: another file takes its
+// place. Our own reader's lock is the proof that its owner is dead, and keeps others from taking the old file until the
+// new one has its name; another who replaces it at the same time waits for nothing, but finds the directory's lock
+// held.
+Result<Handle> Handles::replace(std::uint32_t slot, const Fd& former, const Reusable& reusable) {
+  const tl::unexpected<Error> busy{Error(Errc::busy)};
+  const std::string lock_path = live_path_ + "/handles/.lock";
+  auto guard = create_file(lock_path, access_.lock_file(), 0);
+  if (!guard && guard.error().code() == Errc::already_exists) guard = open_file(lock_path, true);
+  struct stat old {
+  }, named{};
+  if (!guard || !try_lock(*guard) || !try_read_lock(former) || ::fstat(former.get(), &old) != 0 ||
+      ::lstat(path(slot).c_str(), &named) != 0 || old.st_ino != named.st_ino)
+    return busy;
+  const auto life = copy(slot);
+  if (!life || !may_take(*life, reusable)) return busy;
+  put_away(slot);
+  auto handle = new_file(slot);
+  if (!handle) return handle;
+  handle->page()->incarnation.store(life->incarnation, std::memory_order_seq_cst);
+  handle->former_ = *life;
+  if (!give_name(handle->fd_, aside(slot)) ||
+      ::renameat2(AT_FDCWD, aside(slot).c_str(), AT_FDCWD, path(slot).c_str(), RENAME_EXCHANGE) != 0) {
+    ::unlink(aside(slot).c_str());
+    return busy;
+  }
+  put_away(slot);
+  return handle;
+}
+
+// What a replacement put aside goes. Who still has its page mapped sees that it is nobody's: see map(). One that was
+// killed before it came here is completed by who has the slot next.
+void Handles::put_away(std::uint32_t slot) const {
+  const std::uint64_t gone = 0;
+  if (auto former = open_file(aside(slot), true))
+    static_cast<void>(::pwrite(former->get(), &gone, sizeof gone, offsetof(layout::Preamble, magic)) == sizeof gone);
+  ::unlink(aside(slot).c_str());
+}
+
 Result<Handle> Handles::acquire(HandleKind kind, std::uint64_t topic_id, std::string_view target,
                                 const Reusable& reusable) {
-  for (std::uint32_t slot = 0; slot < layout::kNoSlot; ++slot) {
+  const std::uint32_t first = guest_ ? layout::kGuestSlot : 0;
+  const std::uint32_t end = access_.shared && !guest_ ? layout::kGuestSlot : layout::kNoSlot;
+  for (std::uint32_t slot = first; slot < end; ++slot) {
     auto handle = take_existing(slot, reusable);
     if (!handle && handle.error().code() == Errc::not_found) {
       handle = make_new(slot);
       if (!handle && handle.error().code() != Errc::already_exists) return tl::unexpected(handle.error());
     }
     if (!handle) {
-      if (handle.error().code() == Errc::permission || handle.error().code() == Errc::too_many)
+      const bool anothers = access_.shared && handle.error().code() == Errc::permission;  // another user's file
+      if ((handle.error().code() == Errc::permission && !anothers) || handle.error().code() == Errc::too_many)
         return tl::unexpected(handle.error());
       continue;
     }
@@ -185,11 +278,17 @@ Result<Handle> Handles::acquire(HandleKind kind, std::uint64_t topic_id, std::st
     page->kind.store(std::uint64_t(kind), std::memory_order_release);
     return handle;
   }
-  return tl::unexpected(Error(Errc::too_many, layout::kNoSlot));
+  return tl::unexpected(Error(Errc::too_many, end - first));
 }
 
 const HandlePage* Handles::map(std::uint32_t slot, std::unordered_map<std::uint32_t, Mapping>& kept) const {
-  if (const auto found = kept.find(slot); found != kept.end()) return found->second.as<HandlePage>();
+  if (guest(slot)) return nullptr;
+  if (const auto found = kept.find(slot); found != kept.end()) {
+    auto* page = found->second.as<HandlePage>();
+    const std::atomic_ref magic(page->preamble.magic);
+    if (magic.load(std::memory_order_acquire) == layout::kMagicHandle) return page;
+    kept.erase(found);  // replaced by another file
+  }
   auto fd = open_file(path(slot), false);
   if (!fd) return nullptr;
   auto size = size_of(*fd);

@@ -12,6 +12,7 @@
 
 #include "layout/handle.hpp"
 #include "layout/live.hpp"
+#include "shm/access.hpp"
 #include "shm/fork.hpp"
 #include "shm/mapping.hpp"
 
@@ -24,9 +25,9 @@ struct Identity {
 };
 
 layout::Preamble preamble(std::uint64_t magic, std::uint32_t size, const Identity& identity);
-// Errc::incompatible for a foreign file, another version or unknown incompat bits; not_found for one of another bus or
-// of an earlier boot.
-Result<void> check(const layout::Preamble& preamble, std::uint64_t magic, const Identity& identity);
+// Errc::incompatible for a foreign file, another version or bits that are not known and forbid this; not_found for one
+// of another bus or of an earlier boot.
+Result<void> check(const layout::Preamble& preamble, std::uint64_t magic, const Identity& identity, bool writing);
 
 // A copy of what a slot file says, read with pread: whoever owns the file cannot hurt the reader.
 struct HandleCopy {
@@ -75,27 +76,38 @@ class Handles {
   // can only be explained by its intents.
   using Reusable = std::function<bool(const HandleCopy&)>;
 
-  Handles(std::string directory, Identity identity, layout::LiveHeader* live, std::uint32_t mode);
+  // `live_path`: of the live side. `guest`: this process may only consume, and its handles are among the guests'.
+  Handles(std::string live_path, Identity identity, layout::LiveHeader* live, const Access& access, bool guest);
 
   Result<Handle> acquire(layout::HandleKind kind, std::uint64_t topic_id, std::string_view target,
                          const Reusable& reusable);
 
   bool dead(std::uint32_t slot, std::uint32_t incarnation) const;
   std::optional<HandleCopy> copy(std::uint32_t slot) const;
-  bool alive(std::uint32_t slot) const;  // somebody holds the slot's lock
-  std::uint32_t slots() const;
+  bool alive(std::uint32_t slot) const;    // somebody holds the slot's lock
+  std::uint32_t slots() const;             // those of producers are below; without [access] all are
+  std::vector<std::uint32_t> all() const;  // slots that may have a file
   // A mapped view of a producer's page, kept for the life of this registry's owner; null when it cannot be.
   const layout::HandlePage* map(std::uint32_t slot, std::unordered_map<std::uint32_t, Mapping>& kept) const;
 
  private:
-  std::string path(std::uint32_t slot) const;
+  bool guest(std::uint32_t slot) const { return access_.shared && slot >= layout::kGuestSlot; }
+  std::string directory(std::uint32_t slot) const { return live_path_ + (guest(slot) ? "/guests/" : "/handles/"); }
+  std::string path(std::uint32_t slot) const { return directory(slot) + std::to_string(slot); }
+  std::string aside(std::uint32_t slot) const { return directory(slot) + ".former-" + std::to_string(slot); }
   Result<Handle> take_existing(std::uint32_t slot, const Reusable& reusable);
   Result<Handle> make_new(std::uint32_t slot);
+  Result<Handle> replace(std::uint32_t slot, const Fd& former, const Reusable& reusable);
+  Result<Handle> new_file(std::uint32_t slot);
+  void put_away(std::uint32_t slot) const;
+  bool may_take(const HandleCopy& former, const Reusable& reusable) const;
+  void add_guests(std::vector<std::uint32_t>& out) const;
 
-  std::string directory_;
+  std::string live_path_;
   Identity identity_;
   layout::LiveHeader* live_;
-  std::uint32_t mode_;
+  Access access_;
+  bool guest_;
 };
 
 std::uint64_t start_time_of_self();  // clock ticks since boot

@@ -36,4 +36,10 @@ Result<Mapping> Mapping::of(const Fd& fd, bool writable, std::uint64_t bytes) {
   }
 }
 
+Result<Mapping> Mapping::guarded(const Fd& fd, bool writable, std::uint64_t bytes, bool mend) {
+  auto mapping = of(fd, writable, bytes);
+  if (mapping) mapping->guard_ = Guard(mapping->data(), mapping->size(), mend ? fd.get() : -1);
+  return mapping;
+}
+
 }  // namespace penstock::shm

@@ -5,13 +5,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
+#include <cerrno>
 #include <climits>
 
 namespace penstock::shm {
 namespace {
 
 using layout::Doorbell;
+
+constexpr std::int64_t kWaryNs = 20'000'000;  // a wake-up that was taken away costs at most this
+constexpr timespec kGone{0, 1'000'000};       // the page is gone for now: not to spin
 
 std::uint32_t* raw(std::atomic<std::uint32_t>* bell) { return reinterpret_cast<std::uint32_t*>(bell); }
 
@@ -21,8 +26,10 @@ void wake(std::uint32_t* bell) { ::syscall(SYS_futex, bell, FUTEX_WAKE, INT_MAX,
 
 void Sleeper::sleep(std::uint32_t seen, std::int64_t timeout_ns) const {
   if (timeout_ns <= 0) return;
+  if (wary_) timeout_ns = std::min(timeout_ns, kWaryNs);
   const timespec timeout{timeout_ns / 1'000'000'000, timeout_ns % 1'000'000'000};
-  ::syscall(SYS_futex, raw(bell_), FUTEX_WAIT, seen, &timeout, nullptr, 0);
+  if (::syscall(SYS_futex, raw(bell_), FUTEX_WAIT, seen, &timeout, nullptr, 0) != 0 && errno == EFAULT && wary_)
+    ::nanosleep(&kGone, nullptr);  // the next look at the doorbell mends it
 }
 
 void Sleeper::ring() const {

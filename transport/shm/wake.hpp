@@ -17,13 +17,18 @@ using Mask = layout::Word;
 class Sleeper {
  public:
   Sleeper() = default;
-  Sleeper(layout::WakeFile* wake, std::uint32_t slot)
-      : bell_(&wake->doorbells[slot % layout::kDoorbells].count), bit_(1ull << (slot % layout::kDoorbells)) {}
+  // `wary`: consumers of other groups may write the page, and take our bit away or cut the file: no sleep relies on it
+  // for longer than a moment.
+  Sleeper(layout::WakeFile* wake, std::uint32_t slot, bool wary)
+      : bell_(&wake->doorbells[slot % layout::kDoorbells].count),
+        bit_(1ull << (slot % layout::kDoorbells)),
+        wary_(wary) {}
   // In this order: read(), listen() wherever news may come from, look, sleep().
   std::uint32_t read() const { return bell_->load(std::memory_order_seq_cst); }
   void listen(Mask& mask) const {
     if ((mask.load(std::memory_order_seq_cst) & bit_) == 0) mask.fetch_or(bit_, std::memory_order_seq_cst);
   }
+  bool wary() const { return wary_; }  // to be looked at again after each sleep, rung or not
   // Until the doorbell is no longer at `seen`, or this long. Wakes early now and then.
   void sleep(std::uint32_t seen, std::int64_t timeout_ns) const;
   void ring() const;  // this doorbell alone, also from a signal handler
@@ -31,6 +36,7 @@ class Sleeper {
  private:
   std::atomic<std::uint32_t>* bell_ = nullptr;
   std::uint64_t bit_ = 0;
+  bool wary_ = false;
 };
 
 // Rings every doorbell that the mask names, and clears it.

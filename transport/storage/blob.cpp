@@ -29,10 +29,12 @@ struct Copy {
   enum class Is { absent, damaged, foreign, whole } is = Is::absent;
   std::uint64_t sequence = 0;
   std::vector<std::byte> body;
+  std::uint32_t version = 0;  // of the foreign
+  bool read_only = false;     // it has features that forbid writing to who does not know them
 };
 
 Result<Copy> read_copy(const std::string& path, const BlobOptions& options) {
-  Result<std::vector<std::byte>> bytes = io::read_file(path, options.most);
+  Result<std::vector<std::byte>> bytes = io::read_file(path, options.most, options.owner);
   if (!bytes) {
     if (bytes.error().code() == Errc::not_found) return Copy{};
     if (bytes.error().code() == Errc::too_large) return Copy{.is = Copy::Is::damaged};
@@ -50,10 +52,10 @@ Result<Copy> read_copy(const std::string& path, const BlobOptions& options) {
   const bool ours = preamble.magic == options.magic && preamble.version == layout::kLayoutVersion &&
                     preamble.size == sizeof header && preamble.incompat == 0 &&
                     (options.bus_id == 0 || preamble.bus_id == options.bus_id);
-  if (!ours) return Copy{.is = Copy::Is::foreign, .sequence = header.sequence};
+  if (!ours) return Copy{Copy::Is::foreign, header.sequence, {}, preamble.version, false};
   bytes->resize(sizeof header + header.body);
   bytes->erase(bytes->begin(), bytes->begin() + sizeof header);
-  return Copy{Copy::Is::whole, header.sequence, std::move(*bytes)};
+  return Copy{Copy::Is::whole, header.sequence, std::move(*bytes), 0, preamble.ro_compat != 0};
 }
 
 }  // namespace
@@ -73,7 +75,9 @@ Result<std::vector<std::byte>> Blob::look() {
     copies[static_cast<std::size_t>(i)] = std::move(*copy);
   }
   const auto any = [&](Copy::Is is) { return copies[0].is == is || copies[1].is == is; };
-  if (any(Copy::Is::foreign)) return tl::unexpected(Error(Errc::incompatible));
+  for (const Copy& copy : copies)
+    if (copy.is == Copy::Is::foreign) return tl::unexpected(Error(Errc::incompatible, copy.version));
+  read_only_ = copies[0].read_only || copies[1].read_only;
   if (!any(Copy::Is::whole)) {
     known_ = true;  // what is damaged or absent may be written over
     newest_ = 1, sequence_ = 0, newest_synced_ = true;
@@ -92,6 +96,7 @@ Result<void> Blob::write(std::span<const std::byte> bytes, bool sync) {
     const Result<std::vector<std::byte>> old = look();
     if (!old && !known_) return tl::unexpected(old.error());
   }
+  if (read_only_) return tl::unexpected(Error(Errc::incompatible, layout::kLayoutVersion));
   if (sync && !newest_synced_) {
     // The older copy may be the only durable one: make the newest durable before giving that up.
     const Result<io::Fd> newest = io::open_nofollow(copy_path(newest_), O_RDONLY);
@@ -139,7 +144,12 @@ Result<void> Blob::write_copy(int copy, std::span<const std::byte> bytes, bool s
   header.sequence = sequence_ + 1;
   header.body = bytes.size();
   header.preamble.checksum = checksum(header, bytes);
-  const Result<io::Fd> fd = io::open_nofollow(copy_path(copy), O_RDWR);
+  Result<io::Fd> fd = io::open_nofollow(copy_path(copy), O_RDWR);
+  if (options_.owner && !(fd && io::made_by(fd->get(), options_.owner))) {
+    // Another user's, or what he put there: not written to, but replaced.
+    if (Result<void> removed = io::remove_file(copy_path(copy)); !removed) return removed;
+    fd = tl::unexpected(Error(Errc::not_found));
+  }
   if (!fd && fd.error().code() == Errc::not_found) {
     // A new file gets its name when it is whole.
     std::vector<std::byte> whole(sizeof header + bytes.size());

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <penstock/error.hpp>
 #include <span>
 #include <string>
@@ -18,7 +19,8 @@ struct BlobOptions {
   std::uint64_t magic = 0;   // what the blob holds: layout::kMagicTopicMeta and so on
   std::uint64_t bus_id = 0;  // written into the preamble; a reader that names one refuses another's
   mode_t mode = 0600;
-  std::uint64_t most = 1ull << 30;  // a larger file is not read
+  std::uint64_t most = 1ull << 30;            // a larger file is not read
+  std::optional<uid_t> owner = std::nullopt;  // a copy that another user made is as good as not there
 };
 
 class Blob {
@@ -47,6 +49,7 @@ class Blob {
 
   std::string path_;
   BlobOptions options_;
+  bool read_only_ = false;      // a copy has features that forbid writing
   bool known_ = false;          // newest_ and sequence_ were read from the files
   int newest_ = 1;              // which copy is the newest; the other is written next
   std::uint64_t sequence_ = 0;  //

@@ -90,7 +90,10 @@ Result<Look> look_at(const std::string& path, const RecoverOptions& options) {
   Result<Front> front = read_front(fd->get());
   if (!front) return tl::unexpected(front.error());
   look.front = std::move(*front);
-  if (look.front.incompatible) return tl::unexpected(Error(Errc::incompatible));
+  // Recovery writes: who may only read must not.
+  const bool forbidden = look.front.header && look.front.header->preamble.ro_compat != 0;
+  if (look.front.incompatible || forbidden)
+    return tl::unexpected(Error(Errc::incompatible, look.front.header->preamble.version));
   const Result<std::uint64_t> size = io::file_size(fd->get());
   if (!size) return tl::unexpected(size.error());
   look.file_bytes = *size;

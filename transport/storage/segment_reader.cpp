@@ -35,7 +35,7 @@ Result<void> SegmentReader::refresh() {
   Result<Front> front = read_front(fd_.get());
   if (!front) return tl::unexpected(front.error());
   if (!front->header) return tl::unexpected(Error(Errc::corrupt));
-  if (front->incompatible) return tl::unexpected(Error(Errc::incompatible));
+  if (front->incompatible) return tl::unexpected(Error(Errc::incompatible, front->header->preamble.version));
   front_ = std::move(*front);
   bound();
   return {};

@@ -23,7 +23,7 @@ class WaiterTest : public testing::Test {
 
   std::unique_ptr<layout::WakeFile> wake_ = std::make_unique<layout::WakeFile>();
   shm::Mask& mask_ = wake_->masks[1].mask;
-  Waiter waiter_{shm::Sleeper(wake_.get(), 0), Wait::sleep};
+  Waiter waiter_{shm::Sleeper(wake_.get(), 0, false), Wait::sleep};
 };
 
 TEST_F(WaiterTest, DoesNotSleepOnABitThatWasTakenWhileItListened) {

@@ -53,6 +53,20 @@ TEST_F(SweepTest, OneProofOfDeathIsEnoughForAllItsLeases) {
   EXPECT_EQ(asked, 1);
 }
 
+// Cells that were scribbled over name owners without number.
+TEST_F(SweepTest, ASweepAsksAboutSoManyOwnersAndNoMore) {
+  constexpr std::uint32_t kOwners = 10'000;
+  mapping_.control().cells_allocated.store(layout::kCellsMax);
+  for (std::uint32_t i = 0; i < kOwners; ++i) {
+    const layout::CellFields fields{CellState::leased, i % 4000 + 3, i / 4000 + 1, 1};
+    mapping_.cell(i).state = {pack(fields), std::uint64_t(now_ + kSecond)};
+    mapping_.control().occupied[i / 64].fetch_or(1ull << i % 64);
+  }
+  int asked = 0;
+  b_.sweep(now_, [&](std::uint32_t, std::uint32_t) { return ++asked == 0; });
+  EXPECT_EQ(asked, 4096);
+}
+
 // A member killed before it moved the cursor.
 TEST_F(SweepTest, WhatTheDeadHadNotTakenYetIsFreed) {
   mapping_.control().cells_allocated.store(64);

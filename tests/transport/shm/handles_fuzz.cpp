@@ -38,15 +38,17 @@ std::vector<Bytes> seeds() {
 
 void run(Input input) {
   static const test::Scratch directory;
+  static const std::string files = directory.path() + "/handles";
+  std::filesystem::create_directory(files);
   static layout::LiveHeader live;
   Taker taker(input);
   const auto which = taker.take<std::uint8_t>();
   const Input bytes = taker.rest();
   live.handle_slots.store(which % 16 == 15 ? ~0ull : kFiles);
-  for (std::uint32_t slot = 0; slot < 2 * kFiles; ++slot) std::filesystem::remove(directory / std::to_string(slot));
+  for (std::uint32_t slot = 0; slot < 2 * kFiles; ++slot) std::filesystem::remove(files + "/" + std::to_string(slot));
   for (std::uint32_t slot = 0; slot < kFiles; ++slot)
-    if (slot == 0 || (which >> slot & 1) != 0) test::write_file(directory / std::to_string(slot), bytes);
-  Handles handles(directory.path(), kIdentity, &live, 0600);
+    if (slot == 0 || (which >> slot & 1) != 0) test::write_file(files + "/" + std::to_string(slot), bytes);
+  Handles handles(directory.path(), kIdentity, &live, Access{}, false);
   must(handles.slots() <= layout::kNoSlot, "slots are bounded");
   const auto copy = handles.copy(0);
   must(!copy || bytes.size() >= sizeof(layout::HandlePage), "a page that is not whole is none");

@@ -24,7 +24,7 @@ struct Registry : testing::Test {
     std::string name = "/dev/shm/penstock-test-XXXXXX";
     return std::string(::mkdtemp(name.data()));
   }();
-  shm::Live live = shm::Live::create(path + "/live", 7, path).value();
+  shm::Live live = shm::Live::create(path + "/live", 7, path, {}).value();
   shm::Handles& handles = live.handles();
 
   ~Registry() override { shm::Live::remove(path); }
@@ -58,7 +58,7 @@ struct Registry : testing::Test {
         ::waitpid(inner, &status, 0);
         ::_exit(0);
       }
-      shm::Live own = shm::Live::open(path + "/live", 7).value();
+      shm::Live own = shm::Live::open(path + "/live", 7, ::geteuid()).value();
       Handle handle =
           own.handles().acquire(HandleKind::consumer, 0, "group", [](const shm::HandleCopy&) { return true; }).value();
       const Owner self{::getpid(), handle.slot(), handle.incarnation()};
@@ -157,7 +157,7 @@ TEST_F(Registry, AnotherProgramStartedByTheOwnerHoldsNothing) {
   const pid_t child = ::fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
-    shm::Live own = shm::Live::open(path + "/live", 7).value();
+    shm::Live own = shm::Live::open(path + "/live", 7, ::geteuid()).value();
     Handle handle =
         own.handles().acquire(HandleKind::producer, 1, "topic", [](const shm::HandleCopy&) { return true; }).value();
     ::execl("/bin/sleep", "sleep", "1000", static_cast<char*>(nullptr));
