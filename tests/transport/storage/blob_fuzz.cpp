@@ -1,5 +1,7 @@
 // The two copies of a small stored file, holding anything. What is read was written whole; what cannot be read can be
 // written anew.
+#include <algorithm>
+
 #include "log/checksum.hpp"
 #include "storage/blob.hpp"
 #include "tests/support/fuzz.hpp"
@@ -73,8 +75,16 @@ void run(Input input) {
     must(body->empty() || holds(a) || holds(b), "what is read stands in a copy");
   }
   const Bytes next(5, std::byte{'n'});
-  if (!blob.write(next, false)) {
-    must(!body && body.error().code() == Errc::incompatible, "only what is another's is not written over");
+  if (const auto written = blob.write(next, false); !written) {
+    must(written.error().code() == Errc::incompatible, "only what is another's is not written over");
+    // What can be read and not written has features that forbid it to who does not know them.
+    constexpr std::size_t kReadOnly = offsetof(layout::Preamble, ro_compat);
+    const auto marked = [&](const Bytes& copy) {
+      return copy.size() >= kHeader &&
+             std::any_of(copy.begin() + kReadOnly, copy.begin() + kReadOnly + sizeof(layout::Preamble::ro_compat),
+                         [](std::byte byte) { return byte != std::byte{0}; });
+    };
+    must(!body || marked(a) || marked(b), "a copy says that it is not to be written");
     return;
   }
   Blob other(directory / "b", {.magic = kMagic, .bus_id = 4, .most = 4096});
