@@ -286,7 +286,7 @@ Result<Offset> Producer::publish(Bytes payload) {
   me.duplicate = false;
   const log::Stamp stamp{me.now(), me.number, me.sequence++, std::uint32_t(payload.size()), 0, 0};
   me.last = stamp;
-  std::memcpy(me.publisher.body(claim.position, 0), payload.data(), payload.size());
+  if (!payload.empty()) std::memcpy(me.publisher.body(claim.position, 0), payload.data(), payload.size());
   me.publisher.stamp(claim, claim.position, claim.offset, stamp);
   me.commit(claim);
   return claim.offset;
