@@ -147,7 +147,6 @@ Outcome scan(std::size_t payload, const Settings& settings) {
   bool damaged = false;
   LogVisitor visitor;
   visitor.event = [&](const EventView& event) { return sequence.accept(event.payload(), payload) && !interrupted(); };
-  visitor.aborted = [](Offset, std::uint64_t) { return true; };
   visitor.damage = [&damaged](const Damage&) { return !(damaged = true); };
   const std::int64_t begin = now_ns();
   if (auto scanned = log->scan({}, visitor); !scanned) return tl::unexpected(scanned.error().message());

@@ -233,7 +233,6 @@ void Storm::check_log(const char* topic, std::size_t remainder) {
     not_given += (shared_->events[head.producer][head.number] & 2) == 0 ? 1 : 0;
     return true;
   };
-  visitor.aborted = [](Offset, std::uint64_t) { return true; };
   visitor.damage = [](const Damage& damage) {
     ADD_FAILURE() << damage.problem;
     return true;

@@ -57,22 +57,6 @@ std::uint64_t Publisher::link_to(const layout::Pair& seen) {
   return 0;
 }
 
-void Publisher::write_pad(const layout::Pair& tail, std::uint64_t lines, std::uint64_t link) {
-  const OpenClaim pad = open(tail, lines, 0, link);
-  RecordHeader* head = pad.head;
-  head->sizes.store(pack(layout::SizeFields{0, 0, 0, checked_flag()}), std::memory_order_relaxed);
-  head->time.store(0, std::memory_order_relaxed);
-  head->id_low.store(0, std::memory_order_relaxed);
-  head->id_high.store(0, std::memory_order_relaxed);
-  const std::uint64_t word = layout::with_state(head->word.load(std::memory_order_relaxed), State::pad);
-  if (checked_) {
-    const std::uint64_t sum = record_checksum(word, link, head->tag.load(std::memory_order_relaxed), 0, 0, 0,
-                                              head->sizes.load(std::memory_order_relaxed), {});
-    std::memcpy(bytes(pad.position) + layout::kHeaderBytes, &sum, sizeof sum);
-  }
-  head->word.store(word, std::memory_order_seq_cst);
-}
-
 // One attempt at this tail. ClaimFault::moved: the tail is another by now, if only behind a PAD of our own.
 OpenClaim Publisher::try_claim(const layout::Pair& seen, std::uint64_t lines, std::uint32_t count,
                                const layout::Id128* id) {
@@ -90,7 +74,7 @@ OpenClaim Publisher::try_claim(const layout::Pair& seen, std::uint64_t lines, st
   if (!take(seen, pad ? left : lines, pad ? 0 : count)) return moved;
   last_ = pad ? link_of_own(left, 0) : link_of_own(lines, count);
   if (!pad) return open(seen, lines, count, link, id);
-  write_pad(seen, left, link);
+  settle_empty(open(seen, left, 0, link), State::pad);
   return moved;
 }
 
@@ -118,34 +102,29 @@ void Publisher::write_inner(RecordHeader* record, std::uint64_t distance, std::u
   record->tag.store(layout::tag_for(ring_.nonce, offset), std::memory_order_relaxed);
 }
 
-// The checksum over the record as it will be once it is committed. Its sizes are those that were stamped: the ring's
-// may be another's by now, and reach past it.
-void Publisher::seal(RecordHeader* record, std::uint64_t sizes, bool inner) {
-  const std::uint64_t word = record->word.load(std::memory_order_relaxed);
+// The checksum over the record as it will be in its final state. Its sizes are those that were stamped: the ring's may
+// be another's by now, and reach past it.
+void Publisher::seal(RecordHeader* record, std::uint64_t sizes, State final_state) {
   const layout::SizeFields fields = layout::sizes_of(sizes);
   auto* at = reinterpret_cast<std::byte*>(record);
-  const std::uint64_t sum = record_checksum(
-      inner ? word : layout::with_state(word, State::committed), record->link.load(std::memory_order_relaxed),
-      record->tag.load(std::memory_order_relaxed), record->time.load(std::memory_order_relaxed),
-      record->id_low.load(std::memory_order_relaxed), record->id_high.load(std::memory_order_relaxed), sizes,
-      {at + layout::body_at(fields.flags), std::size_t{fields.attributes} + fields.payload});
+  const std::uint64_t sum =
+      record_checksum(layout::with_state(record->word.load(std::memory_order_relaxed), final_state),
+                      record->link.load(std::memory_order_relaxed), record->tag.load(std::memory_order_relaxed),
+                      record->time.load(std::memory_order_relaxed), record->id_low.load(std::memory_order_relaxed),
+                      record->id_high.load(std::memory_order_relaxed), sizes,
+                      {at + layout::body_at(fields.flags), std::size_t{fields.attributes} + fields.payload});
   std::memcpy(at + layout::kHeaderBytes, &sum, sizeof sum);
 }
 
-void Publisher::abort(const OpenClaim& claim) {
-  RecordHeader* head = claim.head;
-  const std::uint64_t word = layout::with_state(head->word.load(std::memory_order_relaxed), State::aborted);
+void Publisher::settle_empty(const OpenClaim& claim, State state) {
   const std::uint64_t sizes = pack(layout::SizeFields{0, 0, claim.count, checked_flag()});
-  head->time.store(0, std::memory_order_relaxed);
-  head->id_low.store(0, std::memory_order_relaxed);
-  head->id_high.store(0, std::memory_order_relaxed);
-  head->sizes.store(sizes, std::memory_order_relaxed);
-  if (checked_) {
-    const std::uint64_t sum = record_checksum(word, head->link.load(std::memory_order_relaxed),
-                                              head->tag.load(std::memory_order_relaxed), 0, 0, 0, sizes, {});
-    std::memcpy(bytes(claim.position) + layout::kHeaderBytes, &sum, sizeof sum);
-  }
-  head->word.store(word, std::memory_order_seq_cst);
+  claim.head->time.store(0, std::memory_order_relaxed);
+  claim.head->id_low.store(0, std::memory_order_relaxed);
+  claim.head->id_high.store(0, std::memory_order_relaxed);
+  claim.head->sizes.store(sizes, std::memory_order_relaxed);
+  if (checked_) seal(claim.head, sizes, state);
+  const std::uint64_t word = claim.head->word.load(std::memory_order_relaxed);
+  claim.head->word.store(layout::with_state(word, state), std::memory_order_seq_cst);
 }
 
 }  // namespace penstock::log

@@ -87,7 +87,7 @@ class Publisher {
     record->id_high.store(stamp.id_high, std::memory_order_relaxed);
     record->sizes.store(sizes, std::memory_order_relaxed);
     if (inner) write_inner(record, position - claim.position, position, offset, sizes);
-    if (checked_) seal(record, sizes, inner);
+    if (checked_) seal(record, sizes, inner ? layout::State::inner : layout::State::committed);
   }
 
   // Makes the claim's events visible. Sequentially consistent, so that a sleeper's mask read after it is current.
@@ -96,7 +96,7 @@ class Publisher {
     claim.head->word.store(layout::with_state(word, layout::State::committed), std::memory_order_seq_cst);
   }
   // Uses the claim's offsets up without an event. On checked topics the header is given its checksum.
-  void abort(const OpenClaim& claim);
+  void abort(const OpenClaim& claim) { settle_empty(claim, layout::State::aborted); }
   // The half of the state word that a FUTEX_WAKE_OP may settle with OR kCommitBit.
   std::uint32_t* commit_half(const OpenClaim& claim) const { return reinterpret_cast<std::uint32_t*>(claim.head); }
 
@@ -112,8 +112,9 @@ class Publisher {
   }
   void write_inner(layout::RecordHeader* record, std::uint64_t distance, std::uint64_t position, std::uint64_t offset,
                    std::uint64_t sizes);
-  void seal(layout::RecordHeader* record, std::uint64_t sizes, bool inner);
-  bool mine(const layout::Pair& tail) const {  // made by this slot's claim
+  void seal(layout::RecordHeader* record, std::uint64_t sizes, layout::State final_state);
+  void settle_empty(const OpenClaim& claim, layout::State state);  // aborted or pad: no event, no body
+  bool mine(const layout::Pair& tail) const {                      // made by this slot's claim
     return ((tail.low ^ slot_low_) | (tail.high ^ slot_high_)) >> 56 == 0;
   }
   std::uint64_t link_of_own(std::uint64_t lines, std::uint32_t count) const {
@@ -126,7 +127,6 @@ class Publisher {
   bool take(const layout::Pair& tail, std::uint64_t lines, std::uint32_t count);
   OpenClaim open(const layout::Pair& tail, std::uint64_t lines, std::uint32_t count, std::uint64_t link,
                  const layout::Id128* id = nullptr);
-  void write_pad(const layout::Pair& tail, std::uint64_t lines, std::uint64_t link);
   bool room(std::uint64_t end);
   void fetch_ahead(std::uint64_t end, std::uint64_t lines) const;
 

@@ -152,7 +152,6 @@ class ProducerSweep : public ::testing::TestWithParam<std::size_t> {
       stored.push_back(seen);
       return true;
     };
-    visitor.aborted = [](Offset, std::uint64_t) { return true; };
     visitor.damage = [](const Damage& damage) {
       ADD_FAILURE() << damage.problem;
       return true;
