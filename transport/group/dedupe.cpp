@@ -213,10 +213,14 @@ bool remembered(const Region& region, const Id128& id, Instant at, Window window
 }
 
 void remember(const Region& region, std::uint32_t cell, const Id128& id, Instant at) {
-  const Held held = held_by(region, cell, id);
-  if (held.entry == nullptr) return;
-  const std::uint64_t sequence = region.control().dedupe_sequence.fetch_add(1) + 1;
-  cas16(&held.entry->control, held.control, {pack_done(sequence), std::uint64_t(at.now)});
+  std::uint64_t sequence = 0;
+  // An earlier owner of the lease, who does not know yet that it ran out, may be making the entry his; he does so once.
+  for (int round = 0; round < kRounds; ++round) {
+    const Held held = held_by(region, cell, id);
+    if (held.entry == nullptr) return;
+    if (sequence == 0) sequence = region.control().dedupe_sequence.fetch_add(1) + 1;
+    if (cas16(&held.entry->control, held.control, {pack_done(sequence), std::uint64_t(at.now)})) return;
+  }
 }
 
 Held held_by(const Region& region, std::uint32_t cell, const Id128& id) {
