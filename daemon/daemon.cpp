@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <fstream>
+#include <set>
 #include <thread>
 
 #include "daemon/books.hpp"
@@ -69,6 +70,7 @@ struct Daemon::Impl {
   std::vector<std::shared_ptr<api::Topic>> memory_topics;
   std::uint64_t topics_epoch = 0, groups_epoch = 0;
   bool looked = false;
+  std::set<std::string> refused;  // what could not be taken over at the last look, and why
   std::int64_t next_checkpoint = 0, next_retain = 0;
   std::int64_t books_rest = 0;  // until then the books wait, so that they take half the time at most
   std::size_t books_turn = 0;   // whose turn is next
@@ -88,22 +90,22 @@ struct Daemon::Impl {
   void refresh();
   void find_groups();
   bool keep_books(std::int64_t now);
-  void add_topic(const std::string& name);
+  Result<void> add_topic(const std::string& name);
   bool work(std::int64_t now);
   void rest(const shm::Sleeper& sleeper);
   void run();
   Result<void> finish();
 };
 
-void Daemon::Impl::add_topic(const std::string& name) {
+Result<void> Daemon::Impl::add_topic(const std::string& name) {
   auto topic = api::Topic::open(state, name, true);
   if (!topic) {
-    if (topic.error().code() != Errc::not_found) log(2, "topic " + name + ": " + topic.error().message());
-    return;
+    if (topic.error().code() == Errc::not_found) return {};
+    return tl::unexpected(topic.error());
   }
   if (!(*topic)->durable()) {
     memory_topics.push_back(std::move(*topic));
-    return;
+    return {};
   }
   // What a daemon before us left unsealed is made sound; the ring still holds what it had not flushed.
   auto meta = api::read_topic_meta(*state, name);
@@ -113,12 +115,10 @@ void Daemon::Impl::add_topic(const std::string& name) {
   recover.mode = state->access().topic_file();
   auto recovered =
       storage::recover_topic((*topic)->directory(), meta ? std::optional(*meta) : std::nullopt, !meta, recover);
-  if (!recovered) {
-    log(2, "topic " + name + " is not written to disk: " + recovered.error().message());
-    return;
-  }
+  if (!recovered) return tl::unexpected(api::name(recovered.error(), "topic " + name + " is not written to disk"));
   for (const std::string& problem : recovered->problems) log(1, "topic " + name + ": " + problem);
   persister.add(std::move(*topic), api::Place{recovered->log_position, recovered->log_offset});
+  return {};
 }
 
 void Daemon::Impl::find_groups() {
@@ -142,16 +142,22 @@ void Daemon::Impl::refresh() {
   const std::uint64_t topic_news = live->topics_epoch.load(std::memory_order_seq_cst);
   const std::uint64_t group_news = state->live.groups_epoch().load(std::memory_order_seq_cst);
   if (looked && topic_news == topics_epoch && group_news == groups_epoch) return;
+  std::set<std::string> complaints;
+  const auto check = [&](const Result<void>& done) {
+    if (!done) complaints.insert(done.error().message());
+  };
   persister.remove_deleted();
   std::erase_if(memory_topics, [](const auto& topic) { return topic->deleted(); });
   for (const std::string& name : api::topic_names(*state)) {
     const bool memory = std::any_of(memory_topics.begin(), memory_topics.end(),
                                     [&](const auto& topic) { return topic->name() == name; });
-    if (!memory && !persister.has(name)) add_topic(name);
+    if (!memory && !persister.has(name)) check(add_topic(name));
   }
   find_groups();
-  for (const auto& book : books)
-    if (auto done = book->refresh(); !done) log(1, "group " + book->name() + ": " + done.error().message());
+  for (const auto& book : books) check(book->refresh());
+  for (const std::string& complaint : complaints)
+    if (!refused.contains(complaint)) log(2, complaint);
+  refused = std::move(complaints);
   looked = true;
   topics_epoch = topic_news;
   groups_epoch = group_news;
@@ -188,7 +194,8 @@ bool Daemon::Impl::work(std::int64_t now) {
     persister.retain(api::now_ns());
     if (!did) persister.mend_one_index();
     next_retain = now + kRetainEvery;
-    if (state->access().shared) looked = false;  // consumers can take back the news of a group
+    // Consumers can take back the news of a group; and what was refused may be mended.
+    if (state->access().shared || !refused.empty()) looked = false;
   }
   return did || !persister.idle();
 }
