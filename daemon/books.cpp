@@ -53,25 +53,31 @@ Result<void> Books::refresh() {
   group_->refresh();
   const api::StatePtr& state = group_->state();
   std::erase_if(watches_, [](const auto& watch) { return watch->feed.topic().deleted(); });
+  Result<void> out;
   for (const std::string& name : api::topic_names(*state)) {
     if (name != group_->dlq() && !group_->wants(name)) continue;
     const bool known =
         std::any_of(watches_.begin(), watches_.end(), [&](const auto& watch) { return watch->state->topic() == name; });
     if (known) continue;
-    auto topic = api::Topic::open(state, name, false);
-    if (!topic) {
-      if (topic.error().code() == Errc::not_found) continue;
-      return tl::unexpected(topic.error());
-    }
-    auto opened = api::GroupState::open(group_, name, {});
-    // With [access] its members make it, and their user says whether we may write it.
-    if (!opened && opened.error().code() == Errc::not_found) continue;
-    if (!opened) return tl::unexpected(opened.error());
-    if (!(*opened)->writable()) return api::refuse(Errc::permission, "the place of group " + group_->name());
-    auto watch = std::make_unique<Watch>(Watch{std::move(*opened), api::Feed(std::move(*topic), false)});
-    watch->dead_seen = ~0ull;  // there may be letters from before
-    watches_.push_back(std::move(watch));
+    // One that cannot be watched keeps no other from it.
+    if (auto added = watch(name); !added && out)
+      out = tl::unexpected(api::name(added.error(), "group " + this->name() + " in topic " + name));
   }
+  return out;
+}
+
+Result<void> Books::watch(const std::string& name) {
+  auto topic = api::Topic::open(group_->state(), name, false);
+  if (!topic && topic.error().code() == Errc::not_found) return {};
+  if (!topic) return tl::unexpected(topic.error());
+  auto opened = api::GroupState::open(group_, name, {});
+  // With [access] its members make it, and their user says whether we may write it.
+  if (!opened && opened.error().code() == Errc::not_found) return {};
+  if (!opened) return tl::unexpected(opened.error());
+  if (!(*opened)->writable()) return api::refuse(Errc::permission, "the place of group " + group_->name());
+  auto watch = std::make_unique<Watch>(Watch{std::move(*opened), api::Feed(std::move(*topic), false)});
+  watch->dead_seen = ~0ull;  // there may be letters from before
+  watches_.push_back(std::move(watch));
   return {};
 }
 
@@ -181,13 +187,15 @@ bool Books::move_letters(std::int64_t now, std::int64_t deadline) {
       return true;
     }
     if (!done) {
-      if (!told_) log_(2, "group " + name() + ": dead letters wait: " + done.error().message());
-      told_ = true;
+      watch->state->control()->letters_error.store(std::uint64_t(done.error().code()));
+      if (!letters_told_) log_(2, "group " + name() + ": dead letters wait: " + done.error().message());
+      letters_told_ = true;
       quiet_until_ = now + kRetryAfter;
       return moved;
     }
-    if (told_) log_(0, "group " + name() + ": dead letters are moved again");
-    told_ = false;
+    if (letters_told_) log_(0, "group " + name() + ": dead letters are moved again");
+    letters_told_ = false;
+    watch->state->control()->letters_error.store(0);
     if (dead.size() < 1024) watch->dead_seen = raised;
   }
   return moved;
@@ -200,7 +208,7 @@ void Books::sweep() {
     const group::Sweep swept = watch->state->engine().sweep(
         api::instant(),
         [&handles](std::uint32_t slot, std::uint32_t incarnation) { return handles.dead(slot, incarnation); });
-    if (swept.expired + swept.crashed + swept.freed + swept.promoted != 0) watch->state->ring();
+    if (swept.expired + swept.crashed + swept.returned + swept.freed + swept.promoted != 0) watch->state->ring();
   }
 }
 
@@ -231,9 +239,11 @@ bool Books::dlq_on_disk(const Watch& watch) const {
 void Books::checkpoint(bool force) {
   if (deleted()) return;
   for (const auto& watch : watches_) {
+    layout::GroupTopicControl& control = *watch->state->control();
     if (watch->bytes.empty()) {
       const std::uint64_t now = signature(*watch);
-      if (now == watch->saved) continue;
+      if (now == watch->saved && control.checkpoint_asked.load() <= control.checkpoint_done.load()) continue;
+      watch->number = control.checkpoint_begun.fetch_add(1) + 1;
       watch->bytes_signature = now;
       api::take_checkpoint(*watch->state, watch->bytes);
       watch->dlq_end = writer_ ? writer_->topic().end().offset : 0;
@@ -241,11 +251,16 @@ void Books::checkpoint(bool force) {
     if (!force && !dlq_on_disk(*watch)) continue;
     auto written = api::write_checkpoint(*watch->state, watch->bytes, force);
     if (!written) {
-      if (!told_) log_(2, "group " + name() + ": its state is not written to disk: " + written.error().message());
-      told_ = true;
+      if (!state_told_) log_(2, "group " + name() + ": its state is not written to disk: " + written.error().message());
+      state_told_ = true;
+      control.checkpoint_error.store(written.error().detail() == 0 ? EIO : written.error().detail());
     } else {
       watch->saved = watch->bytes_signature;
+      state_told_ = false;
+      control.checkpoint_error.store(0);
+      control.checkpoint_done.store(watch->number);
     }
+    if (watch->number <= control.checkpoint_asked.load()) watch->state->ring();
     watch->bytes.clear();
   }
 }

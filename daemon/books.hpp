@@ -39,8 +39,10 @@ class Books {
     std::uint64_t saved = 0;       // what the state looked like when it was saved
     std::vector<std::byte> bytes;  // a snapshot that waits until the DLQ is on disk
     std::uint64_t bytes_signature = 0;
+    std::uint64_t number = 0;  // of that checkpoint
     std::uint64_t dlq_end = 0;
   };
+  Result<void> watch(const std::string& topic);
   Result<bool> move_one(Watch& watch, const group::CellView& cell);
   Result<void> open_writer(const api::Topic& origin);
   std::uint64_t signature(const Watch& watch) const;
@@ -54,7 +56,7 @@ class Books {
   std::size_t turn_ = 0;         // where the next round of letters begins, so that no topic starves another
   std::int64_t next_sweep_ = 0, next_checkpoint_ = 0;
   std::int64_t quiet_until_ = 0;  // after a failure
-  bool told_ = false;
+  bool letters_told_ = false, state_told_ = false;
 };
 
 }  // namespace penstock::daemon

@@ -41,7 +41,9 @@ void bind_admin(py::module_& module) {
       .field("dead_lettered", &GroupTopicInfo::dead_lettered, "Counted since the group began.")
       .field("missed", &GroupTopicInfo::missed, "Overwritten or removed before the group came to them.")
       .field("damaged", &GroupTopicInfo::damaged, "Offsets on disk that could not be read.")
-      .field("members", &GroupTopicInfo::members, "Living handles.");
+      .field("members", &GroupTopicInfo::members, "Living handles.")
+      .field("dead_letters_wait", &GroupTopicInfo::dead_letters_wait,
+             "What keeps the daemon from moving dead letters; None: nothing.");
   RecordClass<PendingInfo>(module, "PendingInfo", "An event that a group has not settled.")
       .field("topic", &PendingInfo::topic, "The topic's name.")
       .field("offset", &PendingInfo::offset, "Its offset there.")

@@ -93,6 +93,18 @@ bool wait(HeldConsumer& consumer, const py::object& timeout) {
       [](const Result<bool>& came) { return came && !*came; });
 }
 
+void await_settled(HeldConsumer& consumer, const py::object& timeout) {
+  consumer.wait(
+      deadline(timeout), [](Consumer& handle, nanoseconds slice) { return handle.await_settled(slice); },
+      [](const Result<void>& came) {
+        return !came && (came.error().code() == Errc::timed_out || came.error().code() == Errc::no_daemon);
+      });
+}
+
+std::uint64_t ack_through(HeldConsumer& consumer, const std::string& topic, Offset offset) {
+  return consumer.use([&](Consumer& handle) { return handle.ack_through(topic, offset); });
+}
+
 bool settled_through(HeldConsumer& consumer, const py::dict& ends) {
   std::vector<std::pair<std::string, Offset>> wanted;
   for (const auto& [topic, end] : ends) wanted.emplace_back(value_of<std::string>(topic), value_of<Offset>(end));
@@ -180,6 +192,11 @@ void bind_consumer(py::module_& module) {
            "Ends a wait in another thread, or the next one, with Interrupted; from any thread or signal handler.")
       .def("settled_through", settled_through, py::arg("ends"),
            "True when every event before these ends ({topic: offset}) is settled.")
+      .def("ack_through", ack_through, py::arg("topic"), py::arg("offset"),
+           "Acks every delivery of the topic that this member holds, up to and including the offset; returns how many.")
+      .def("await_settled", await_settled, py::arg("timeout") = py::none(),
+           "Waits until all that this member settled survives a power cut; TimedOut or NoDaemon when the timeout "
+           "passes.")
       .def_property_readonly("missed", seen(&Consumer::missed),
                              "Events that were overwritten or removed before the group came to them.")
       .def_property_readonly("damaged", seen(&Consumer::damaged), "Offsets on disk that could not be read.")

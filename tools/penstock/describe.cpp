@@ -104,7 +104,8 @@ Json group_topic_json(const GroupTopicInfo& info) {
           {"dead_lettered", info.dead_lettered},
           {"members", info.members},
           {"missed", info.missed},
-          {"damaged", info.damaged}};
+          {"damaged", info.damaged},
+          {"dead_letters_wait", info.dead_letters_wait ? Json(*info.dead_letters_wait) : Json(nullptr)}};
 }
 
 Json pending_json(const std::string& group, const PendingInfo& info) {

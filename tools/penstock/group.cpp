@@ -73,6 +73,7 @@ int describe(const Globals& globals, Bus& bus, const std::string& name) {
       if (t.full != 0)
         out << t.topic << ": " << std::to_string(t.full)
             << " times no more events could be unsettled at once; those behind them wait in the log\n";
+      if (t.dead_letters_wait) out << t.topic << ": dead letters wait: " << *t.dead_letters_wait << "\n";
     }
   }
   return out.finish(kDone);

@@ -122,6 +122,14 @@ std::uint32_t members_of(const api::State& state, std::string_view group) {
   return count;
 }
 
+// Nothing: they are being moved.
+std::optional<std::string> why_letters_wait(const api::State& state, const api::GroupState& group) {
+  if (!api::daemon_of(state)) return "no daemon runs; start penstockd";
+  const auto code = Errc(group.control()->letters_error.load(std::memory_order_relaxed));
+  if (code == Errc::ok) return std::nullopt;
+  return api::name(Error(code), "dead-letter queue " + group.group().dlq()).message();
+}
+
 // Fresh events: what lies between the cursor and the end, without what never became an event where that can be told
 // cheaply, which is in the ring.
 std::uint64_t fresh_events(api::Topic& topic, api::Place place) {
@@ -185,6 +193,7 @@ Result<std::vector<GroupTopicInfo>> Bus::group_topics(std::string_view name) con
     told.dead_lettered = info.dead_lettered;
     told.missed = (*state)->control()->missed.load(std::memory_order_relaxed);
     told.damaged = (*state)->control()->damaged.load(std::memory_order_relaxed);
+    if (info.dead != 0) told.dead_letters_wait = why_letters_wait(*state_, **state);
     if (letters) {
       if (info.in_flight + told.retrying == 0)
         continue;  // redriven events that are under way; otherwise nothing to tell

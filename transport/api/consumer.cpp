@@ -25,7 +25,7 @@ struct Consumer::Impl {
     std::shared_ptr<MemberTopic> topic;
     MemberTopic::Work work;
   };
-  std::optional<Taken> waiting;  // what wait() found, for the next or poll after it
+  std::optional<Taken> waiting;  // what wait() fetched, for the next or poll after it
   std::unique_ptr<api::EventFd> news;
 
   Impl(api::StatePtr opened, std::shared_ptr<api::Group> joined, shm::Handle acquired, const ConsumerOptions& chosen)
@@ -45,6 +45,7 @@ struct Consumer::Impl {
   Result<void> find_topics();
   Result<void> add(const std::string& topic);
   Result<std::optional<Taken>> take(std::int64_t& until);
+  Result<bool> begin(Taken& taken, bool fetched_before);
   void listen(const shm::Sleeper& sleeper) const;
   Result<api::Waiter::Look> look();
   Result<void> await_news();
@@ -115,6 +116,24 @@ Result<std::optional<Consumer::Impl::Taken>> Consumer::Impl::take(std::int64_t& 
   return std::nullopt;
 }
 
+// The handler's from here on. False: the lease ran out since it was fetched, and the event is another's by now.
+Result<bool> Consumer::Impl::begin(Taken& taken, bool fetched_before) {
+  group::GroupTopic& engine = taken.topic->state().engine();
+  group::Lease& lease = taken.work.lease;
+  Result<void> begun;
+  if (fetched_before) {
+    const bool admitted = lease.admitted;
+    auto whole = engine.extend(lease, api::instant(), std::int64_t(group->options().lease_ns));
+    if (whole)
+      lease = *whole, lease.admitted = admitted;
+    else
+      begun = tl::unexpected(whole.error());
+  }
+  if (begun) begun = engine.begin(lease);
+  if (!begun && begun.error().code() != Errc::stale_lease) return tl::unexpected(begun.error());
+  return begun.has_value();
+}
+
 // With everything that may bring work.
 void Consumer::Impl::listen(const shm::Sleeper& sleeper) const {
   sleeper.listen(state->live.mask(layout::kBusOrdinal));
@@ -155,10 +174,21 @@ Delivery::~Delivery() {
 
 namespace {
 
+// May this lease still be settled, for all that this process can see?
 template <class Lease>
-Result<std::unique_ptr<Lease>> take_lease(std::unique_ptr<Lease>& lease) {
+Result<void> usable(const std::unique_ptr<Lease>& lease) {
   if (!lease) return refuse(Errc::stale_lease, "this delivery");
   if (lease->in_child()) return tl::unexpected(Error(Errc::forked));
+  const api::GroupState& state = lease->topic->state();
+  if (state.group().deleted()) return refuse(Errc::deleted, "group " + state.group().name());
+  if (lease->topic->feed().topic().deleted()) return refuse(Errc::deleted, "topic " + state.topic());
+  return {};
+}
+
+template <class Lease>
+Result<std::unique_ptr<Lease>> take_lease(std::unique_ptr<Lease>& lease) {
+  if (auto good = usable(lease); !good) return tl::unexpected(good.error());
+  lease->topic->settles();
   return std::move(lease);
 }
 
@@ -215,8 +245,7 @@ Result<void> Delivery::release() {
 }
 
 Result<void> Delivery::extend(std::chrono::nanoseconds duration) {
-  if (!lease_) return refuse(Errc::stale_lease, "this delivery");
-  if (lease_->in_child()) return tl::unexpected(Error(Errc::forked));
+  if (auto good = usable(lease_); !good) return good;
   auto longer = lease_->topic->state().engine().extend(lease_->lease, api::instant(), duration.count());
   if (!longer) return tl::unexpected(api::name(longer.error(), "offset " + std::to_string(offset())));
   lease_->lease = *longer;
@@ -243,13 +272,21 @@ void Consumer::interrupt() { impl_->waiter.interrupt(); }
 
 Result<std::optional<Delivery>> Consumer::next(std::chrono::nanoseconds timeout) {
   Impl& me = *impl_;
-  auto ready = wait(timeout);
-  if (!ready) return tl::unexpected(ready.error());
-  if (!*ready) {
-    if (auto armed = me.await_news(); !armed) return tl::unexpected(armed.error());
-    return std::optional<Delivery>();
+  const std::int64_t deadline = api::deadline_after(timeout);
+  std::optional<Impl::Taken> taken;
+  while (!taken) {
+    const bool fetched_before = me.waiting.has_value();
+    auto ready = wait(std::chrono::nanoseconds(std::max<std::int64_t>(deadline - api::monotonic_ns(), 0)));
+    if (!ready) return tl::unexpected(ready.error());
+    if (!*ready) {
+      if (auto armed = me.await_news(); !armed) return tl::unexpected(armed.error());
+      return std::optional<Delivery>();
+    }
+    taken = std::exchange(me.waiting, std::nullopt);
+    auto begun = me.begin(*taken, fetched_before);
+    if (!begun) return tl::unexpected(begun.error());
+    if (!*begun) taken.reset();
   }
-  const auto taken = std::exchange(me.waiting, std::nullopt);
   Delivery out;
   EventView::Raw event = taken->work.event;
   if (taken->topic->state().letters()) {
@@ -303,12 +340,18 @@ Result<bool> Consumer::wait(std::chrono::nanoseconds timeout) {
 Result<std::size_t> Consumer::poll_with(Call call, void* context, std::size_t most) {
   Impl& me = *impl_;
   std::size_t handled = 0;
-  for (; handled < most; ++handled) {
+  while (handled < most) {
     std::int64_t until = INT64_MAX;
+    const bool fetched_before = me.waiting.has_value();
     auto taken = me.take(until);
     if (!taken) return tl::unexpected(taken.error());
     if (!*taken) break;
+    auto begun = me.begin(**taken, fetched_before);
+    if (!begun) return tl::unexpected(begun.error());
+    if (!*begun) continue;
+    ++handled;
     auto& state = (*taken)->topic->state();
+    (*taken)->topic->settles();
     const group::Lease& lease = (*taken)->work.lease;
     const Settle settle = call(context, EventView((*taken)->work.event), lease.attempt());
     const group::NoteText note{settle.error_class, settle.reason};
@@ -334,6 +377,48 @@ Result<std::size_t> Consumer::poll_with(Call call, void* context, std::size_t mo
   if (handled == 0 && most != 0)
     if (auto armed = me.await_news(); !armed) return tl::unexpected(armed.error());
   return handled;
+}
+
+Result<std::uint64_t> Consumer::ack_through(std::string_view topic, Offset offset) {
+  Impl& me = *impl_;
+  if (auto good = me.refresh(); !good) return tl::unexpected(good.error());
+  const auto found = std::find_if(me.topics.begin(), me.topics.end(),
+                                  [&](const auto& there) { return there->state().topic() == topic; });
+  const std::string title = "topic " + std::string(topic) + " of group " + me.group->name();
+  if (found == me.topics.end()) return refuse(Errc::not_found, title);
+  (*found)->settles();
+  auto acked = (*found)->state().engine().ack_through(offset, api::instant());
+  if (!acked) return tl::unexpected(api::name(acked.error(), title));
+  if (*acked != 0) after_settling((*found)->state());
+  return acked;
+}
+
+Result<void> Consumer::await_settled(std::chrono::nanoseconds timeout) {
+  Impl& me = *impl_;
+  const std::int64_t deadline = api::deadline_after(timeout);
+  const shm::Sleeper& sleeper = me.waiter.sleeper();
+  for (;;) {
+    const std::uint32_t seen = sleeper.read();
+    if (auto good = me.refresh(); !good) return good;
+    const api::GroupState* behind = nullptr;
+    for (const auto& topic : me.topics) {
+      if (topic->feed().topic().deleted()) continue;
+      const std::uint64_t wanted = topic->wanted_checkpoint();
+      sleeper.listen(topic->state().sleepers());
+      if (topic->state().checkpoint_done() < wanted) behind = &topic->state();
+    }
+    if (behind == nullptr) return {};
+    const std::string title = "group " + me.group->name() + " in topic " + behind->topic();
+    if (const int error = behind->checkpoint_error(); error != 0)
+      return refuse(error == ENOSPC || error == EDQUOT ? Errc::no_space : Errc::disk, title, std::uint32_t(error));
+    const std::int64_t left = deadline - api::monotonic_ns();
+    if (left <= 0) {
+      if (!api::daemon_of(*me.state))
+        return refuse(Errc::no_daemon, title + " is not written to disk because no daemon runs; start penstockd.");
+      return refuse(Errc::timed_out, title + ": what was settled is not on disk yet");
+    }
+    sleeper.sleep(seen, std::min(left, api::kLongestSleep));
+  }
 }
 
 Result<bool> Consumer::settled_through(const std::vector<std::pair<std::string, Offset>>& ends) const {

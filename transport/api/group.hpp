@@ -100,6 +100,12 @@ class GroupState {
   }
   bool letters() const { return topic_ == group_->dlq(); }
 
+  // Asks the daemon for a checkpoint that has everything settled before the call; the answer is its number. It is on
+  // disk when checkpoint_done() is no less.
+  std::uint64_t ask_for_checkpoint() const;
+  std::uint64_t checkpoint_done() const { return control()->checkpoint_done.load(); }
+  int checkpoint_error() const { return int(control()->checkpoint_error.load()); }  // errno; 0: none
+
  private:
   static Result<std::shared_ptr<GroupState>> map(const std::shared_ptr<Group>& group, std::string_view topic,
                                                  const Access& access);

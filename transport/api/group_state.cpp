@@ -134,6 +134,16 @@ Result<void> write_checkpoint(const GroupState& state, std::span<const std::byte
   return {};
 }
 
+// The number is given before the state is read: what was settled before this looks at it is in the next one.
+std::uint64_t GroupState::ask_for_checkpoint() const {
+  const std::uint64_t wanted = control()->checkpoint_begun.load() + 1;
+  std::uint64_t asked = control()->checkpoint_asked.load();
+  while (asked < wanted && !control()->checkpoint_asked.compare_exchange_weak(asked, wanted)) {
+  }
+  ring();
+  return wanted;
+}
+
 Result<std::shared_ptr<GroupState>> GroupState::open_locked(const std::shared_ptr<Group>& group, std::string_view topic,
                                                             const Access& access) {
   auto state = map(group, topic, access);

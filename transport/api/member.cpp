@@ -8,7 +8,8 @@ namespace penstock::api {
 namespace {
 
 constexpr std::int64_t kSweepEvery = 25'000'000;  // a dead member's leases are back within this and a little
-constexpr std::int64_t kParkFor = 5'000'000;      // a copy of an event that is in flight is asked for again
+constexpr std::int64_t kParkFor = 5'000'000;      // a copy of an event that is in flight is asked for again,
+constexpr std::int64_t kParkMost = 320'000'000;   // an old one after so long
 constexpr std::int64_t kCappedFor = 2'000'000;    // too many leases: settlements of others are looked for
 constexpr int kQueuedMost = 64;                   // events queued in a row before retries are looked for again
 
@@ -35,7 +36,7 @@ void MemberTopic::sweep() {
   swept_ = at.now;
   // With very many unsettled events a round takes long, and must not become all that members do.
   sweep_every_ = std::max(kSweepEvery, 16 * (monotonic_ns() - at.now));
-  if (swept.expired + swept.crashed + swept.freed + swept.promoted != 0) state_->ring();
+  if (swept.expired + swept.crashed + swept.returned + swept.freed + swept.promoted != 0) state_->ring();
 }
 
 // False: nothing can be taken yet.
@@ -76,14 +77,12 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::deliver(group::Lease lease
       return tl::unexpected(name(admitted.error(), "the dedupe window of group " + state_->group().name()));
     }
     if (*admitted != group::Admit::admitted) {
-      // A copy that waits for its sibling was not delivered to anybody. It asks less often the longer that takes.
-      const std::int64_t wait = kParkFor << std::min(lease.delivered() - 1, 6u);
+      // A copy that waits for its sibling asks less often the longer that may take.
+      const std::int64_t wait =
+          std::clamp(group::since(std::uint64_t(found.event.time_ns), at.wall) / 4, kParkFor, kParkMost);
       auto settled =
           *admitted == group::Admit::duplicate ? engine.settle_duplicate(lease) : engine.park(lease, at.now + wait);
       if (!settled && settled.error().code() != Errc::stale_lease) return tl::unexpected(settled.error());
-      layout::GroupTopicControl* control = state_->control();
-      control->delivered.fetch_sub(1, std::memory_order_relaxed);
-      if (lease.delivered() > 1) control->redelivered.fetch_sub(1, std::memory_order_relaxed);
       return std::nullopt;
     }
   }

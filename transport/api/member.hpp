@@ -30,6 +30,14 @@ class MemberTopic {
   void sweep();
   bool should_sweep(std::int64_t now) const;
 
+  // The checkpoint that will have all that this member settled so far.
+  std::uint64_t wanted_checkpoint() {
+    if (wanted_checkpoint_ == 0) wanted_checkpoint_ = state_->ask_for_checkpoint();
+    return wanted_checkpoint_;
+  }
+  // Something is being settled: the next one, then.
+  void settles() { wanted_checkpoint_ = 0; }
+
   GroupState& state() { return *state_; }
   const std::shared_ptr<GroupState>& shared_state() const { return state_; }
   const GroupState& state() const { return *state_; }
@@ -49,6 +57,7 @@ class MemberTopic {
   Feed feed_;
   std::int64_t swept_ = 0, sweep_every_ = 0;
   std::uint64_t missed_ = 0, damaged_ = 0;
+  std::uint64_t wanted_checkpoint_ = 0;  // 0: not asked for
 };
 
 }  // namespace penstock::api

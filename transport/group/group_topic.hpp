@@ -6,7 +6,7 @@
 // or stopped anywhere; PROTOCOL.md beside this file says why nothing is lost by it, and what the steps' orders are for.
 //
 // A member's round: take_due; if nothing is due, read the cursor, find the next event in the log, take_fresh it (or
-// skip it); admit it when it has a given id; execute; settle. From time to time, somebody: sweep.
+// skip it); admit it when it has a given id; begin; execute; settle. From time to time, somebody: sweep.
 #pragma once
 
 #include <array>
@@ -33,7 +33,8 @@ struct Setup {
 struct Sweep {
   std::int64_t next_due = kNever;  // nothing is due earlier
   std::uint32_t expired = 0;       // leases that had run out
-  std::uint32_t crashed = 0;       // leases of dead members
+  std::uint32_t crashed = 0;       // leases of dead members that were executing them
+  std::uint32_t returned = 0;      // leases that nobody had begun to execute, and that came back uncounted
   std::uint32_t freed = 0;         // cells that dead members left unfinished
   std::uint32_t due = 0;           // events that wait and whose time has come
   std::uint32_t promoted = 0;      // events whose turn had come in their key's order, and that nobody had noticed
@@ -90,12 +91,17 @@ class GroupTopic {
   std::uint64_t promoted() const { return promoted_; }
   // May the event be processed, or is it a copy? For given ids, each time before executing. Errc::no_space: release it.
   Result<Admit> admit(Lease& lease, Instant at);
+  // A handler gets the event: from now on the lease's end and its member's death count as an attempt. Without this a
+  // lease was only fetched, and comes back uncounted.
+  Result<void> begin(Lease& lease);
   // Was this id processed, so that its event can be skipped without a lease?
   bool remembered(const layout::Id128& id, Instant at) const;
 
   // --- Settling (settle.cpp). Errc::stale_lease: the lease ran out and was taken away, or was settled.
 
   Result<void> ack(const Lease& lease, Instant at);
+  // Acks all leases that this member executes, of events up to this offset. Returns how many.
+  Result<std::uint64_t> ack_through(std::uint64_t offset, Instant at);
   // Failed: comes back after the group's backoff, or `delay`; dead after the last attempt. The note is left out when
   // there is no room for it.
   Result<Fate> nak(const Lease& lease, Instant at, const NoteText& note = {},
@@ -185,7 +191,7 @@ class GroupTopic {
   // settle.cpp
   std::optional<Fate> fail(std::uint32_t cell, const layout::Pair& state, layout::Failure why, std::int64_t due,
                            std::uint32_t max_attempts, Instant at);
-  std::optional<Fate> expire(std::uint32_t cell, const layout::Pair& state, Instant at);
+  bool take_back(std::uint32_t cell, const layout::Pair& state, layout::Failure why, Instant at);
   bool its_turn(std::uint32_t cell, const layout::Pair& state) const;
   void pass_on(std::uint32_t next, bool to_us);
   bool promote(std::uint32_t cell, const layout::Pair& state);

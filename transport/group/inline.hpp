@@ -7,7 +7,7 @@
 
 namespace penstock::group {
 
-inline constexpr std::uint32_t kDeliveredMost = 4095;  // what a cell can count
+inline constexpr std::uint32_t kDeliveredMost = 2047;  // what a cell can count
 inline constexpr std::uint32_t kFailedMost = 1023;
 
 inline layout::CellState state_of_cell(const layout::Pair& state) { return layout::cell_of(state.low).state; }

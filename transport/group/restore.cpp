@@ -37,6 +37,8 @@ bool state_after(const SnapshotCell& in, Instant at, Pair& state) {
     case CellState::tentative:
     case CellState::leased:
     case CellState::queued:
+      if (!fields.executing && fields.delivered != 0) --fields.delivered;
+      fields.executing = false;
       fields.state = CellState::waiting;
       left = 0;
       break;

@@ -114,6 +114,7 @@ std::optional<Fate> GroupTopic::fail(std::uint32_t index, const Pair& state, Fai
   CellFields fields = cell_of(state.low);
   fields.failed = std::min(fields.failed + 1, kFailedMost);
   fields.failure = why;
+  fields.executing = false;
   const bool dead = fields.failed >= std::min(max_attempts, kFailedMost);
   fields.state = dead ? CellState::dead : CellState::waiting;
   stamp_failure(cell, fields.offset_low, at.wall);
@@ -129,16 +130,21 @@ std::optional<Fate> GroupTopic::fail(std::uint32_t index, const Pair& state, Fai
   return Fate::waiting;
 }
 
-std::optional<Fate> GroupTopic::expire(std::uint32_t index, const Pair& state, Instant at) {
-  const std::int64_t delay = backoff_delay(options(), cell_of(state.low).failed + 1, random());
-  return fail(index, state, Failure::expired, add_time(at.now, delay), options().max_attempts, at);
+// A lease that ran out (expired), or whose member died (crash). No handler is at fault before it has the event.
+bool GroupTopic::take_back(std::uint32_t index, const Pair& state, Failure why, Instant at) {
+  const CellFields fields = cell_of(state.low);
+  if (!fields.executing) return put_back(index, state, fields.failure, at.now);
+  const std::int64_t delay = why == Failure::crash ? 0 : backoff_delay(options(), fields.failed + 1, random());
+  return fail(index, state, why, add_time(at.now, delay), options().max_attempts, at).has_value();
 }
 
-// Comes back without a failure.
+// Comes back without a failure; and as if it had not been handed out, unless a handler had it.
 bool GroupTopic::put_back(std::uint32_t index, const Pair& state, Failure why, std::int64_t due) {
   CellFields fields = cell_of(state.low);
   fields.state = CellState::waiting;
   fields.failure = why;
+  if (!fields.executing && fields.delivered != 0) --fields.delivered;
+  fields.executing = false;
   // One that lies beyond all time waits for ever; it is not due at once.
   const Pair waiting{pack(fields), std::uint64_t(std::clamp<std::int64_t>(due, 0, kNever - 1))};
   announce(region_, index, waiting.high);
@@ -196,6 +202,39 @@ Result<Lease> GroupTopic::extend(const Lease& lease, Instant at, std::int64_t du
   if (!cas16(&region_.cell(lease.cell).state, lease.state, longer.state)) return stale();
   announce(region_, lease.cell, longer.state.high);
   return longer;
+}
+
+Result<std::uint64_t> GroupTopic::ack_through(std::uint64_t offset, Instant at) {
+  std::vector<Lease> leases;
+  for_each_pending([&](const CellView& cell) {
+    const bool ours = cell.fields.state == CellState::leased && cell.fields.executing &&
+                      Member{cell.fields.slot, cell.fields.incarnation} == setup_.member;
+    if (!ours || cell.offset > offset) return true;
+    const bool admitted = held_by(region_, cell.cell, cell.id).entry != nullptr;
+    leases.push_back({cell.cell, cell.state, cell.offset, cell.position, cell.id, admitted});
+    return true;
+  });
+  std::sort(leases.begin(), leases.end(), [](const Lease& a, const Lease& b) { return a.offset < b.offset; });
+  std::uint64_t acked = 0;
+  for (const Lease& lease : leases) {
+    const auto done = ack(lease, at);
+    if (done) ++acked;
+    if (!done && done.error().code() != Errc::stale_lease) return tl::unexpected(done.error());
+  }
+  return acked;
+}
+
+Result<void> GroupTopic::begin(Lease& lease) {
+  if (!holds(lease)) return stale();
+  CellFields fields = cell_of(lease.state.low);
+  if (fields.executing) return {};
+  fields.executing = true;
+  const Pair begun{pack(fields), lease.state.high};
+  if (!cas16(&region_.cell(lease.cell).state, lease.state, begun)) return stale();
+  lease.state = begun;
+  count(control().delivered);
+  if (fields.delivered > 1) count(control().redelivered);
+  return {};
 }
 
 Result<Admit> GroupTopic::admit(Lease& lease, Instant at) {

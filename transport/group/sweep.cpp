@@ -76,15 +76,10 @@ void GroupTopic::sweep_cell(std::uint32_t index, Instant at, const IsDead& is_de
       case CellState::leased: {
         const bool dead = is_dead(fields.slot, fields.incarnation);
         if (!dead && !is_due(state.high, at.now)) return due_at(state.high);
-        if (dead) {
-          const Id128 id{cell.id_low.load(), cell.id_high.load()};
-          if (!fail(index, state, Failure::crash, at.now, options().max_attempts, at)) continue;
-          free_reserved(region_, id, is_dead);
-          ++result.crashed;
-        } else {
-          if (!expire(index, state, at)) continue;
-          ++result.expired;
-        }
+        const Id128 id{cell.id_low.load(), cell.id_high.load()};
+        if (!take_back(index, state, dead ? Failure::crash : Failure::expired, at)) continue;
+        if (dead) free_reserved(region_, id, is_dead);
+        ++(!fields.executing ? result.returned : dead ? result.crashed : result.expired);
         continue;  // to see what it has become
       }
       case CellState::waiting:

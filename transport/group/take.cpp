@@ -101,7 +101,6 @@ Result<Taken> GroupTopic::take_fresh(const CursorFields& seen, const Fresh& even
     if (plan.waits()) return queue(*index, plan);
   }
   announce(region_, *index, leased.high);
-  count(control().delivered);
   return Taken{Outcome::lease, {*index, leased, event.offset, event.position, event.id}};
 }
 
@@ -173,7 +172,7 @@ std::optional<Lease> GroupTopic::take_in_group(std::uint32_t group, Instant at, 
         }
         break;
       case CellState::leased:
-        if (is_due(state.high, at.now)) expire(index, state, at);
+        if (is_due(state.high, at.now)) take_back(index, state, Failure::expired, at);
         break;
       case CellState::acked:
         finish_ack(index, state, at);
@@ -194,7 +193,6 @@ std::optional<Lease> GroupTopic::take_cell(std::uint32_t index, const Pair& stat
   fields.state = CellState::leased;
   fields.slot = setup_.member.slot;
   fields.incarnation = setup_.member.incarnation;
-  const bool first = fields.delivered == 0;  // put here by a redrive, or queued
   fields.delivered = std::min(fields.delivered + 1, kDeliveredMost);
   const Pair leased{pack(fields), std::uint64_t(lease_end(at.now, std::int64_t(options().lease_ns)))};
 
@@ -210,8 +208,6 @@ std::optional<Lease> GroupTopic::take_cell(std::uint32_t index, const Pair& stat
   const Lease lease = lease_of(index, leased);
   // Stopped here for so long that the lease ran out: what was read may be another event's.
   if (!holds(lease)) return std::nullopt;
-  count(control().delivered);
-  if (!first) count(control().redelivered);
   return lease;
 }
 

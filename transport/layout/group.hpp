@@ -53,7 +53,7 @@ static_assert(sizeof(GroupFile) <= kPage);
 enum class CellState : std::uint8_t {
   free = 0,
   tentative = 1,  // its owner's to fill; stands for an event only while the cursor names this cell
-  leased = 2,     // a member is executing it; `time` is the lease's end
+  leased = 2,     // a member has it, and executes it if `executing`; `time` is the lease's end
   waiting = 3,    // to be delivered again; `time` is when
   dead = 4,       // waits for the daemon to move it to the dead-letter queue; `time` is since when
   acked = 5,      // settled; its id is still to be remembered by the dedupe window, and anybody may do that
@@ -74,24 +74,27 @@ struct CellFields {
   CellState state = CellState::free;
   std::uint32_t slot = 0;         // the member's handle
   std::uint32_t incarnation = 0;  //
-  std::uint32_t delivered = 0;    // times handed out, the current one included; stays at 4095
+  std::uint32_t delivered = 0;    // times handed out, the current one included; stays at 2047
   std::uint32_t failed = 0;       // failed attempts; stays at 1023
   Failure failure = Failure::none;
   std::uint32_t offset_low = 0;  // the event's offset, low 12 bits: a word belongs to its event
+  bool executing = false;        // of a lease: a handler has it, so that its member's death counts as an attempt
 };
 constexpr std::uint64_t pack(const CellFields& f) {
   return std::uint64_t(f.state) | std::uint64_t(f.slot & 0xfff) << 3 | std::uint64_t(f.incarnation & 0xfff) << 15 |
-         std::uint64_t(f.delivered & 0xfff) << 27 | std::uint64_t(f.failed & 0x3ff) << 39 |
-         std::uint64_t(f.failure) << 49 | std::uint64_t(f.offset_low & 0xfff) << 52;
+         std::uint64_t(f.delivered & 0x7ff) << 27 | std::uint64_t(f.executing) << 38 |
+         std::uint64_t(f.failed & 0x3ff) << 39 | std::uint64_t(f.failure) << 49 |
+         std::uint64_t(f.offset_low & 0xfff) << 52;
 }
 constexpr CellFields cell_of(std::uint64_t word) {
   return {CellState(word & 7),
           std::uint32_t(word >> 3 & 0xfff),
           std::uint32_t(word >> 15 & 0xfff),
-          std::uint32_t(word >> 27 & 0xfff),
+          std::uint32_t(word >> 27 & 0x7ff),
           std::uint32_t(word >> 39 & 0x3ff),
           Failure(word >> 49 & 7),
-          std::uint32_t(word >> 52 & 0xfff)};
+          std::uint32_t(word >> 52 & 0xfff),
+          (word >> 38 & 1) != 0};
 }
 static_assert(pack(cell_of(0xfedcba9876543212ull)) == 0xfedcba9876543212ull);
 
@@ -260,6 +263,12 @@ struct GroupTopicControl {
   Word dedupe_allocated;                      // 1: the dedupe window may be touched
   Word letters_allocated;                     // marks of letters below this number may be touched
   Word started;                               // 1: the cursor stands at the group's starting point
+  // Checkpoints have numbers. One that was begun after a settlement has it, and is on disk once `done` says so.
+  Word checkpoint_asked;  // somebody waits for this one, or a later one
+  Word checkpoint_begun;  // the last one whose state was read
+  Word checkpoint_done;   // the last one on disk
+  Word checkpoint_error;  // errno of the last one, when it could not be written
+  Word letters_error;     // Errc of what keeps the daemon from moving dead letters; 0: nothing
   // Read at each request for work, written seldom.
   alignas(kFalseShare) Word next_due;  // no cell's `time` is earlier; see group/due.hpp
   Word dead_waiting;                   // raised when a cell turns dead: the daemon has a letter to move

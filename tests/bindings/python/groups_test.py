@@ -56,6 +56,18 @@ def test_a_settled_delivery_is_refused(shop):
     assert bytes(delivery.payload) == b"\0"
 
 
+def test_ack_through_acks_what_this_member_holds_and_await_settled_waits_for_the_disk(shop):
+    bus, _, consumer = shop
+    seen = [consumer.next(timeout=10) for _ in range(4)]
+    assert consumer.ack_through("orders", 2) == 3
+    with pytest.raises(penstock.StaleLease):
+        seen[0].ack()
+    seen[3].ack()
+    consumer.await_settled(timeout=30)
+    (where,) = bus.group_topics("desk")
+    assert where.acked == 4 and where.dead_letters_wait is None
+
+
 def test_with_delivery_settles_by_how_the_block_ends(shop):
     _, _, consumer = shop
     first, second, third, fourth, fifth = (consumer.next(timeout=10) for _ in range(5))

@@ -91,7 +91,7 @@ class Player {
     for (int round = 0; round < rounds; ++round) {
       if (world_.kind.sweeps && chance(3)) group_.sweep(world_.now, kNobodyIsDead);
       if (world_.kind.retries || world_.kind.letters || world_.kind.keys != 0) {
-        if (const auto lease = lease_due(group_, world_.now)) settle(*lease);
+        if (const auto lease = due()) settle(*lease);
       }
       if (const auto lease = fresh()) settle(*lease);
       letters_out();
@@ -111,7 +111,7 @@ class Player {
     calm_ = true;
     for (int round = 0; round < 12; ++round, world_.now += 20 * kSecond) {
       group_.sweep(world_.now, others);
-      while (const auto lease = lease_due(group_, world_.now)) settle(*lease);
+      while (const auto lease = due()) settle(*lease);
       for (std::uint64_t before = kEvents + 1; group_.cursor().offset != before;) {
         before = group_.cursor().offset;
         while (const auto lease = fresh()) settle(*lease);
@@ -134,6 +134,12 @@ class Player {
     if (world_.kind.copies) event.id = id_of(cursor.offset % 2);
     if (world_.kind.keys != 0) event.key = 1 + key_number(world_.kind, cursor.offset);
     const auto taken = group_.take_fresh(cursor, event, world_.now);
+    if (!taken || taken->outcome != Outcome::lease) return std::nullopt;
+    return taken->lease;
+  }
+
+  std::optional<Lease> due() {
+    const auto taken = group_.take_due(world_.now);
     if (!taken || taken->outcome != Outcome::lease) return std::nullopt;
     return taken->lease;
   }
@@ -170,6 +176,7 @@ class Player {
         return;
       }
     }
+    if (!group_.begin(lease)) return;
     const std::uint64_t what = calm_ || !world_.kind.retries ? 9 : next_random(random_) % 10;
     if (what == 0) {
       (void)group_.nak(lease, now, {}, 0);

@@ -46,8 +46,8 @@ Lease take(GroupTopic& group, const Scenario& scenario, std::int64_t now = kStar
   for (;;) {
     const auto cursor = group.cursor();
     if (cursor.offset >= kEvents) return {};
-    const auto taken = group.take_fresh(cursor, event_of(scenario, cursor.offset), now);
-    if (taken && taken->outcome == Outcome::lease) return taken->lease;
+    auto taken = group.take_fresh(cursor, event_of(scenario, cursor.offset), now);
+    if (taken && taken->outcome == Outcome::lease && group.begin(taken->lease)) return taken->lease;
   }
 }
 void ack(GroupTopic& group, const Lease& lease, Journal& journal, std::int64_t now = kStart) {

@@ -17,8 +17,9 @@ class LanesTest : public GroupTest {
     return group.take_fresh(cursor, event, now_).value();
   }
   Lease lease(GroupTopic& group, std::uint64_t key) {
-    const Taken taken = take(group, key);
+    Taken taken = take(group, key);
     EXPECT_EQ(taken.outcome, Outcome::lease);
+    EXPECT_TRUE(group.begin(taken.lease));
     return taken.lease;
   }
   // The offset of the event that is due; nothing: none is.

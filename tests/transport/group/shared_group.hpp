@@ -104,11 +104,13 @@ inline Taken take_next(GroupTopic& group, Instant at) {
 inline Lease lease_next(GroupTopic& group, Instant at) {
   const Taken taken = take_next(group, at);
   EXPECT_EQ(taken.outcome, Outcome::lease);
-  return taken.lease;
+  Lease lease = taken.lease;
+  EXPECT_TRUE(group.begin(lease));
+  return lease;
 }
 inline std::optional<Lease> lease_due(GroupTopic& group, Instant at) {
-  const auto taken = group.take_due(at);
-  if (!taken || taken->outcome != Outcome::lease) return std::nullopt;
+  auto taken = group.take_due(at);
+  if (!taken || taken->outcome != Outcome::lease || !group.begin(taken->lease)) return std::nullopt;
   return taken->lease;
 }
 

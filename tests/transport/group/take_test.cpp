@@ -296,7 +296,7 @@ TEST_F(TakeTest, DeliveriesAreCountedUpToWhatACellHolds) {
     EXPECT_NE(again->state, lease.state);
     lease = *again;
   }
-  EXPECT_EQ(lease.delivered(), 4095u);
+  EXPECT_EQ(lease.delivered(), 2047u);
   EXPECT_EQ(lease.attempt(), 1u);
   EXPECT_TRUE(a_.ack(lease, now_));
 }

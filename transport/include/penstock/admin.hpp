@@ -44,6 +44,8 @@ struct GroupTopicInfo {
   std::uint64_t missed = 0;   // overwritten or removed before the group came to them
   std::uint64_t damaged = 0;  // offsets on disk that could not be read
   std::uint32_t members = 0;
+  // What keeps the daemon from moving dead letters; they are kept meanwhile, and count as retrying.
+  std::optional<std::string> dead_letters_wait{};
 };
 
 struct PendingInfo {

@@ -94,7 +94,17 @@ class Consumer {
         const_cast<void*>(static_cast<const void*>(&handler)), most);
   }
 
-  // Waits until poll or next may have something. false: the timeout passed.
+  // Acks every delivery of this topic that this member still holds, up to and including the offset; returns how many.
+  // What other members hold, what waits for its retry and letters given back are not touched. Deliveries acked so
+  // answer Errc::stale_lease from then on. Errc::not_found: the member doesn't consume this topic.
+  Result<std::uint64_t> ack_through(std::string_view topic, Offset offset);
+  // Waits until all that this member settled before the call survives a power cut: for the next checkpoint, which the
+  // daemon writes at least every 100 ms. Errc::no_daemon or timed_out after the timeout; no_space or disk when the
+  // daemon can't write, and keeps trying. A topic deleted meanwhile has nothing to wait for.
+  Result<void> await_settled(std::chrono::nanoseconds timeout);
+
+  // Waits until poll or next may have something; a lease it fetches for them counts no attempt before they return it.
+  // false: the timeout passed.
   Result<bool> wait(std::chrono::nanoseconds timeout);
   // A descriptor for poll, epoll and event loops: readable when poll or next may have something. Call them until
   // nothing comes (next with a timeout of 0); from then on it is quiet until there is news. It is the consumer's: do
