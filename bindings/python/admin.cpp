@@ -24,7 +24,8 @@ void bind_admin(py::module_& module) {
       .shown(
           "options", [](const GroupInfo& info) { return show_options(info.options, kConsumerOptions); }, "Its options.")
       .field("paused", &GroupInfo::paused, "True: its members are given nothing.")
-      .field("members", &GroupInfo::members, "Living handles.");
+      .field("members", &GroupInfo::members, "Living handles.")
+      .field("redriven", &GroupInfo::redriven, "Dead letters given back since the group began.");
   RecordClass<GroupTopicInfo>(module, "GroupTopicInfo", "Where a group stands in one topic.")
       .field("group", &GroupTopicInfo::group, "The group's name.")
       .field("topic", &GroupTopicInfo::topic, "The topic's name.")

@@ -186,6 +186,7 @@ equal "$(out | jq -c 'select(has("dry_run")).redriven')" 1
 code 0 p sub --group workers --exec "sh $scratch/handler" --exit-at-end
 equal "$(out)" 'jobs 1 [] poison 1 poison'
 equal "$(p dlq list --json | jq .letters)" 1
+equal "$(p dlq list --json | jq .redriven)" 1
 code 3 p dlq redrive workers --offset 99
 code 2 p dlq purge workers
 code 0 p dlq purge workers --yes

@@ -76,6 +76,7 @@ Json group_json(const GroupInfo& info) {
           {"subscriptions", info.patterns},
           {"paused", info.paused},
           {"members", info.members},
+          {"redriven", info.redriven},
           {"max_attempts", o.max_attempts.value_or(5)},
           {"backoff", texts(o.backoff)},
           {"lease", duration_text(o.lease.value_or(std::chrono::seconds(30)))},

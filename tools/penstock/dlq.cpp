@@ -49,7 +49,7 @@ int list(const Globals& globals, Bus& bus) {
   const auto groups = bus.groups();
   if (!groups) return complain(groups.error());
   Out out;
-  Table table({"GROUP", "LETTERS", "OLDEST", "NEWEST"});
+  Table table({"GROUP", "LETTERS", "OLDEST", "NEWEST", "REDRIVEN"});
   for (const std::string& group : *groups) {
     std::uint64_t count = 0;
     Timestamp oldest{}, newest{};
@@ -60,15 +60,21 @@ int list(const Globals& globals, Bus& bus) {
     });
     if (!visited && visited.error().code() == Errc::not_found) continue;  // deleted meanwhile
     if (!visited) return complain(visited.error(), group);
+    const auto info = bus.describe_group(group);
+    const std::uint64_t redriven = info ? info->redriven : 0;
     const auto when = [&](Timestamp time) { return count > 0 ? Json(time_text(time)) : Json(nullptr); };
     if (globals.json) {
       out << line({{"group", group},
                    {"topic", group + ".dlq"},
                    {"letters", count},
                    {"oldest", when(oldest)},
-                   {"newest", when(newest)}});
+                   {"newest", when(newest)},
+                   {"redriven", redriven}});
     }
-    if (count > 0) table.add({group, std::to_string(count), time_text(oldest), time_text(newest)});
+    if (count > 0 || redriven > 0) {
+      table.add({group, std::to_string(count), count > 0 ? time_text(oldest) : "-", count > 0 ? time_text(newest) : "-",
+                 std::to_string(redriven)});
+    }
   }
   if (!globals.json) table.print(out, globals.colored(1));
   return out.finish(stopping() ? kInterrupted : kDone);

@@ -161,6 +161,10 @@ Result<GroupInfo> Bus::describe_group(std::string_view name) const {
   out.options = api::from_layout((*group)->options());
   out.paused = (*group)->options().paused != 0;
   out.members = members_of(*state_, name);
+  if (api::topic_exists(*state_, (*group)->dlq())) {
+    auto letters = api::GroupState::open(*group, (*group)->dlq(), {});
+    if (letters) out.redriven = (*letters)->engine().info().redriven;
+  }
   return out;
 }
 

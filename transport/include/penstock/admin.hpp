@@ -27,6 +27,7 @@ struct GroupInfo {
   ConsumerOptions options;
   bool paused = false;
   std::uint32_t members = 0;
+  std::uint64_t redriven = 0;  // dead letters given back since the group began
 };
 
 struct GroupTopicInfo {
