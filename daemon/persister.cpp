@@ -4,8 +4,8 @@
 
 namespace penstock::daemon {
 
-Persister::Persister(api::StatePtr state, bool force_pwrite, Log log)
-    : state_(std::move(state)), log_(std::move(log)), disk_(io::make_disk(force_pwrite)) {}
+Persister::Persister(api::StatePtr state, std::unique_ptr<io::Disk> disk, Log log)
+    : state_(std::move(state)), log_(std::move(log)), disk_(std::move(disk)) {}
 
 void Persister::add(std::shared_ptr<api::Topic> topic, api::Place on_disk) {
   topics_.push_back(std::make_unique<TopicPersister>(std::move(topic), on_disk, state_->settings.segment_bytes, log_));

@@ -68,7 +68,7 @@ class TopicPersister {
 
 class Persister {
  public:
-  Persister(api::StatePtr state, bool force_pwrite, Log log);
+  Persister(api::StatePtr state, std::unique_ptr<io::Disk> disk, Log log);
 
   // One round: looks for completions, starts jobs. Waits for completions at most this long when there are any to come.
   // True: something was done.
@@ -85,6 +85,7 @@ class Persister {
   void retain(std::int64_t now);
   void mend_one_index();
   std::vector<std::unique_ptr<TopicPersister>>& topics() { return topics_; }
+  const std::vector<std::unique_ptr<TopicPersister>>& topics() const { return topics_; }
 
  private:
   api::StatePtr state_;

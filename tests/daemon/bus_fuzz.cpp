@@ -198,7 +198,7 @@ class Visit {
   static void keep_books(Bus& bus) {
     const api::StatePtr& state = bus.state();
     const daemon::Log silent = [](int, const std::string&) {};
-    daemon::Persister persister(state, true, silent);
+    daemon::Persister persister(state, io::make_disk(true), silent);
     for (const std::string& name : api::topic_names(*state)) {
       auto topic = api::Topic::open(state, name, true);
       if (!topic || !(*topic)->durable()) continue;

@@ -1,0 +1,59 @@
+// What the daemon does, a round at a time: the persister, every group's books, and what else has its time. The daemon's
+// thread makes the rounds; a test steps them. One a bus: it holds daemon.lock for as long as it lives.
+#pragma once
+
+#include <penstock/daemon.hpp>
+#include <set>
+
+#include "daemon/books.hpp"
+
+namespace penstock::daemon {
+
+class Rounds {
+ public:
+  // Errc::busy: another daemon has the bus (detail: its pid).
+  static Result<std::unique_ptr<Rounds>> open(const api::StatePtr& state, const DaemonOptions& options,
+                                              std::unique_ptr<io::Disk> disk);
+  Rounds(const Rounds&) = delete;
+  Rounds& operator=(const Rounds&) = delete;
+
+  // One round. True when there may be more to do at once. `now`: io::monotonic_ns().
+  bool work(std::int64_t now);
+  // With everything that may bring work.
+  void listen(const shm::Sleeper& sleeper) const;
+  // When the next round is due, though nobody rings.
+  std::int64_t next_round(std::int64_t now) const;
+  // Everything that was committed, and the groups' state, to disk; and, when nobody publishes any more, what the next
+  // life may rely on. The last call.
+  Result<void> finish();
+
+  const api::StatePtr& state() const { return state_; }
+  shm::Sleeper sleeper() const { return state_->live.sleeper(handle_.slot()); }
+  std::string_view backend() const { return persister_.backend(); }
+
+ private:
+  Rounds(api::StatePtr state, shm::Fd lock, shm::Handle handle, const DaemonOptions& options, Log log,
+         std::unique_ptr<io::Disk> disk);
+  void refresh();
+  void find_groups();
+  bool keep_books(std::int64_t now);
+  Result<void> add_topic(const std::string& name);
+
+  api::StatePtr state_;
+  shm::Fd lock_;
+  shm::Handle handle_;
+  DaemonOptions options_;
+  Log log_;
+  Persister persister_;
+  std::vector<std::unique_ptr<Books>> books_;
+  std::vector<std::shared_ptr<api::Topic>> memory_topics_;
+  std::uint64_t topics_epoch_ = 0, groups_epoch_ = 0;
+  bool looked_ = false;
+  std::set<std::string> refused_;  // what could not be taken over at the last look, and why
+  std::int64_t next_checkpoint_ = 0, next_retain_ = 0;
+  std::int64_t books_rest_ = 0;  // until then the books wait, so that they take half the time at most
+  std::size_t books_turn_ = 0;   // whose turn is next
+  std::size_t groups_turn_ = 0;  // which new names are looked at next
+};
+
+}  // namespace penstock::daemon
