@@ -7,7 +7,7 @@
 
 #include "api/topic.hpp"
 #include "layout/live.hpp"
-#include "stage.hpp"
+#include "tests/support/stage.hpp"
 
 namespace penstock::test {
 namespace {

@@ -3,7 +3,7 @@
 #include <sys/wait.h>
 
 #include "api/topic.hpp"
-#include "stage.hpp"
+#include "tests/support/stage.hpp"
 
 namespace penstock::test {
 namespace {

@@ -1,6 +1,6 @@
 // Readers, members of groups, and the producer that makes room in a memory topic, killed at every store and system call
 // of what they do: they hold nobody up, what they had settled stays settled, and the rest is given to others.
-#include "stage.hpp"
+#include "tests/support/stage.hpp"
 
 namespace penstock::test {
 namespace {
@@ -24,37 +24,6 @@ std::uint64_t publish(Producer& producer, char who, std::uint64_t count, std::ve
 
 TopicOptions options_of(Durability durability, Full full) {
   return {.durability = durability, .ring_bytes = kRing, .full = full};
-}
-
-// Visits the points of `act`: a stage is prepared, a child killed there, and what it left judged.
-struct Case {
-  std::function<void(const Stage&)> prepare;
-  std::function<void(const Stage&)> open = [](const Stage&) {};  // in the child, unwatched
-  std::function<void(const Stage&)> act;
-  std::function<void(const Stage&)> judge;
-};
-void kill_everywhere(const Case& it, std::uint64_t few) {
-  std::uint64_t points = 0;
-  {
-    Stage stage;
-    it.prepare(stage);
-    points = count_points(
-        Points::changes, [&] { it.open(stage); }, [&] { it.act(stage); });
-  }
-  if (points == 0) GTEST_SKIP() << "this build can't be stepped";
-  sweep("killed", points, few, [&](std::uint64_t at) {
-    SCOPED_TRACE("point " + std::to_string(at));
-    Stage stage;
-    it.prepare(stage);
-    const Victim victim(
-        Points::changes, at, SIGKILL, [&] { it.open(stage); }, [&] { it.act(stage); });
-    it.judge(stage);
-    return victim.reached() && !::testing::Test::HasFailure();
-  });
-}
-
-void is_true(bool so) {
-  if (!so) std::abort();
 }
 
 // Joins with a pin (or without one, lossy), reads some, waits for news, leaves.

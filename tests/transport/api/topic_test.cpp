@@ -1,6 +1,6 @@
 #include "api/topic.hpp"
 
-#include "stage.hpp"
+#include "tests/support/stage.hpp"
 
 namespace penstock::test {
 namespace {

@@ -1,4 +1,4 @@
-#include "victim.hpp"
+#include "tests/support/victim.hpp"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -321,7 +321,9 @@ namespace {
 class Total : public ::testing::Environment {
  public:
   Swept swept;
-  void TearDown() override { std::printf("all sweeps: %lu of %lu points\n", swept.visited, swept.points); }
+  void TearDown() override {
+    if (swept.points != 0) std::printf("all sweeps: %lu of %lu points\n", swept.visited, swept.points);
+  }
 };
 auto* const g_total = static_cast<Total*>(::testing::AddGlobalTestEnvironment(new Total));
 

@@ -1,4 +1,4 @@
-// What the sweeps of this folder share: a bus of its own in shared memory, a journal that a victim's death leaves
+// What sweeps share: a bus of its own in shared memory, a journal that a victim's death leaves
 // behind, events that say what they are, and the checks that a history is whole.
 #pragma once
 
@@ -17,7 +17,7 @@
 #include <string>
 #include <vector>
 
-#include "victim.hpp"
+#include "tests/support/victim.hpp"
 
 namespace penstock::test {
 
@@ -154,6 +154,38 @@ inline std::vector<Seen> consume_all(Bus& bus, const std::string& topic, const s
 
 inline bool operator==(const Seen& a, const Seen& b) {
   return a.offset == b.offset && a.who == b.who && a.number == b.number;
+}
+
+// Visits the points of `act`: a stage is prepared, a child killed there, and what it left judged.
+struct Case {
+  std::function<void(const Stage&)> prepare;
+  std::function<void(const Stage&)> open = [](const Stage&) {};  // in the child, unwatched
+  std::function<void(const Stage&)> act;
+  std::function<void(const Stage&)> judge;
+};
+inline void kill_everywhere(const Case& it, std::uint64_t few) {
+  std::uint64_t points = 0;
+  {
+    Stage stage;
+    it.prepare(stage);
+    points = count_points(
+        Points::changes, [&] { it.open(stage); }, [&] { it.act(stage); });
+  }
+  if (points == 0) GTEST_SKIP() << "this build can't be stepped";
+  sweep("killed", points, few, [&](std::uint64_t at) {
+    SCOPED_TRACE("point " + std::to_string(at));
+    Stage stage;
+    it.prepare(stage);
+    const Victim victim(
+        Points::changes, at, SIGKILL, [&] { it.open(stage); }, [&] { it.act(stage); });
+    it.judge(stage);
+    return victim.reached() && !::testing::Test::HasFailure();
+  });
+}
+
+// For what a victim does: its parent sees that it ended badly.
+inline void is_true(bool so) {
+  if (!so) std::abort();
 }
 
 }  // namespace penstock::test
