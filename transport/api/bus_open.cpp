@@ -2,7 +2,6 @@
 // the `live` link is published last, so that whoever finds it finds it finished.
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -33,12 +32,6 @@ void Bus::State::announce_groups() const {
 namespace api {
 namespace fs = std::filesystem;
 namespace {
-
-std::int64_t clock_ns(clockid_t id) {
-  timespec now{};
-  ::clock_gettime(id, &now);
-  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-}
 
 constexpr const char* kIdFile = "/bus.id";
 
@@ -181,10 +174,6 @@ std::optional<std::uint32_t> daemon_holding(const std::string& directory, const 
 
 }  // namespace
 
-std::int64_t now_ns() { return clock_ns(CLOCK_REALTIME); }
-std::int64_t coarse_now_ns() { return clock_ns(CLOCK_REALTIME_COARSE); }
-std::int64_t monotonic_ns() { return clock_ns(CLOCK_MONOTONIC); }
-std::int64_t coarse_monotonic_ns() { return clock_ns(CLOCK_MONOTONIC_COARSE); }
 std::int64_t deadline_after(std::chrono::nanoseconds timeout) {
   const std::int64_t now = monotonic_ns();
   return timeout.count() > INT64_MAX - now ? INT64_MAX : now + std::max<std::int64_t>(timeout.count(), 0);

@@ -7,6 +7,7 @@
 
 #include "api/error.hpp"
 #include "api/settings.hpp"
+#include "io/clock.hpp"
 #include "shm/live.hpp"
 
 namespace penstock {
@@ -35,10 +36,10 @@ namespace api {
 using State = Bus::State;
 using StatePtr = std::shared_ptr<Bus::State>;
 
-std::int64_t now_ns();         // realtime, nanoseconds since the epoch
-std::int64_t coarse_now_ns();  // the same, a few milliseconds old at most, cheaper
-std::int64_t monotonic_ns();
-std::int64_t coarse_monotonic_ns();
+using io::coarse_monotonic_ns;
+using io::coarse_now_ns;
+using io::monotonic_ns;
+using io::now_ns;
 // This long from now on the monotonic clock; never, when that is beyond it.
 std::int64_t deadline_after(std::chrono::nanoseconds timeout);
 
