@@ -52,8 +52,15 @@ bool GroupTopic::skip(const CursorFields& seen, Place to, Skip why) {
 }
 
 // The cursor first, then the cells: who dies in between leaves events that come again, none that never come. A cell
-// that changed since it was seen may be an event taken after the seek, so it is left alone.
+// that changed since it was seen may be an event taken after the seek, so it is left alone. Ids are forgotten before
+// the cursor moves, or a seek that is repeated after a death would find it moved already and keep them; and once more
+// behind it, for what was settled in between.
 void GroupTopic::seek(Place to, bool forget_ids) {
+  // Every id that was done is then further back than any window reaches.
+  const auto forget = [&] {
+    if (forget_ids) control().dedupe_sequence.fetch_add(std::uint64_t{kDedupeMax} + 1);
+  };
+  forget();
   std::vector<CellView> cells;
   for (;;) {
     const CursorFields seen = cursor();
@@ -67,11 +74,12 @@ void GroupTopic::seek(Place to, bool forget_ids) {
     if (cas16(&control().cursor, from, pack(CursorFields{to.position, to.offset, kNoCell}))) break;
   }
   control().started.store(1);
-  // Every id that was done is now further back than any window reaches.
-  if (forget_ids) control().dedupe_sequence.fetch_add(std::uint64_t{kDedupeMax} + 1);
+  forget();
   // The last one first, so that no event's turn comes when the one before it is gone.
   std::sort(cells.begin(), cells.end(), [](const CellView& a, const CellView& b) { return a.offset > b.offset; });
   for (const CellView& cell : cells) {
+    // A letter that waits to be moved is kept; an event that comes again gets a new one should it fail again.
+    if (cell.fields.state == CellState::dead && cell.offset < to.offset) continue;
     if (!free_cell(cell.cell, cell.state)) continue;
     if (cell.fields.state == CellState::leased) control().in_flight.fetch_sub(1);
     if (cell.fields.state == CellState::queued) control().queued.fetch_sub(1);

@@ -73,8 +73,9 @@ class GroupTopic {
   // False: somebody moved the cursor; look again.
   enum class Skip : std::uint8_t { gap, expired, duplicate };
   bool skip(const layout::CursorFields& seen, Place to, Skip why);
-  // Moves the cursor to anywhere, and settles every event that has a cell; what changes hands at that moment may come
-  // again. `forget_ids`: events before may be processed again. The caller holds the bus lock.
+  // Moves the cursor to anywhere, and settles every event that has a cell, but for dead ones before that place, whose
+  // letters wait; what changes hands at that moment may come again. `forget_ids`: events before may be processed again.
+  // The caller holds the bus lock.
   void seek(Place to, bool forget_ids);
 
   // --- Taking (take.cpp)

@@ -38,6 +38,23 @@ TEST_F(LettersTest, AnOverdueEventDiesUnderItsOwnName) {
   EXPECT_EQ(mapping_.fields(lease.cell).failure, Failure::overdue);
 }
 
+TEST_F(LettersTest, SeekingKeepsTheLettersOfEventsBeforeThatPlace) {
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(a_.reject(lease_next(a_, now_), now_));
+  const auto waiting = [&] {
+    std::vector<std::uint64_t> out;
+    b_.for_each_dead([&](const CellView& cell) {
+      out.push_back(cell.offset);
+      return true;
+    });
+    return out;
+  };
+  b_.seek({100, position_of(100)}, false);
+  EXPECT_EQ(waiting(), (std::vector<std::uint64_t>{0, 1, 2}));
+  b_.seek({1, position_of(1)}, true);
+  EXPECT_EQ(waiting(), (std::vector<std::uint64_t>{0})) << "the others come again";
+  EXPECT_EQ(lease_next(a_, now_).offset, 1u);
+}
+
 // A group's own dead-letter queue.
 class RedriveTest : public ::testing::Test {
  protected:
