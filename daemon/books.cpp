@@ -97,6 +97,13 @@ Result<void> Books::open_writer(const api::Topic& origin) {
   return {};
 }
 
+// Neither redriven nor purged?
+bool Books::is_open(Offset letter) const {
+  const auto queue =
+      std::find_if(watches_.begin(), watches_.end(), [](const auto& it) { return it->state->letters(); });
+  return queue == watches_.end() || !(*queue)->state->engine().marked(letter);
+}
+
 // Appended first, settled then: a death in between leaves both, and the next daemon finds the letter in the DLQ.
 Result<bool> Books::move_one(Watch& watch, const group::CellView& cell) {
   // An event that the topic has not got yet was never delivered: no letter for a cell that somebody made up.
@@ -140,7 +147,8 @@ Result<bool> Books::move_one(Watch& watch, const group::CellView& cell) {
   letter = without_note(std::move(letter), cell.fields.failure);
   if (!readable)
     letter.reason += letter.reason.empty() ? "the event can no longer be read" : "; the event can no longer be read";
-  if (present_.erase(key_of(letter)) == 0) {
+  const auto open = [this](Offset it) { return it < writer_->topic().header().base_offset && is_open(it); };
+  if (!present_.take(key_of(letter, event), cell.last_failure, open)) {
     if (auto appended = writer_->append(event, letter, disposition_of(cell.fields.failure)); !appended)
       return tl::unexpected(appended.error());
   }

@@ -45,6 +45,7 @@ class Books {
   Result<void> watch(const std::string& topic);
   Result<bool> move_one(Watch& watch, const group::CellView& cell);
   Result<void> open_writer(const api::Topic& origin);
+  bool is_open(Offset letter) const;
   std::uint64_t signature(const Watch& watch) const;
   bool dlq_on_disk(const Watch& watch) const;
 
@@ -52,8 +53,8 @@ class Books {
   const Log& log_;
   std::vector<std::unique_ptr<Watch>> watches_;
   std::unique_ptr<LetterWriter> writer_;
-  std::set<LetterKey> present_;  // letters that were in the DLQ when this daemon opened it
-  std::size_t turn_ = 0;         // where the next round of letters begins, so that no topic starves another
+  LettersPresent present_;  // letters that were in the DLQ when this daemon opened it
+  std::size_t turn_ = 0;    // where the next round of letters begins, so that no topic starves another
   std::int64_t next_sweep_ = 0, next_checkpoint_ = 0;
   std::int64_t quiet_until_ = 0;  // after a failure
   bool letters_told_ = false, state_told_ = false;

@@ -34,8 +34,8 @@ std::string encode(const DeadLetter& letter, layout::Disposition disposition) {
 
 }  // namespace
 
-LetterKey key_of(const DeadLetter& letter) {
-  return {letter.topic, letter.offset, letter.redrives, letter.last_failure.time_since_epoch().count()};
+LetterKey key_of(const DeadLetter& letter, const EventView::Raw& event) {
+  return {letter.topic, letter.offset, letter.redrives, event.id_low, event.id_high, event.time_ns};
 }
 
 LetterWriter::LetterWriter(std::shared_ptr<api::Topic> topic, shm::Handle handle)
@@ -115,8 +115,8 @@ Result<void> LetterWriter::append(const EventView::Raw& event, const DeadLetter&
   return {};
 }
 
-Result<std::set<LetterKey>> LetterWriter::present() {
-  std::set<LetterKey> out;
+Result<LettersPresent> LetterWriter::present() {
+  LettersPresent out;
   api::Feed feed(topic_, false);
   auto place = feed.first();
   if (!place) return tl::unexpected(place.error());
@@ -124,7 +124,8 @@ Result<std::set<LetterKey>> LetterWriter::present() {
     auto found = feed.at(*place);
     if (!found) return tl::unexpected(found.error());
     if (found->kind != api::Feed::Kind::event) return out;
-    if (const auto letter = DeadLetter::of(EventView(found->event))) out.insert(key_of(*letter));
+    if (const auto letter = DeadLetter::of(EventView(found->event)))
+      out.add(key_of(*letter, found->event), found->event.offset, letter->last_failure.time_since_epoch().count());
     *place = found->next;
   }
 }

@@ -1,0 +1,31 @@
+// A bus whose daemon is stepped round by round in the test's own thread, with a disk that works while it is asked,
+// under clocks that the test moves.
+#pragma once
+
+#include "daemon/rounds.hpp"
+#include "fake_clock.hpp"
+#include "tests/support/stage.hpp"
+
+namespace penstock::test {
+
+inline std::unique_ptr<daemon::Rounds> open_rounds(const Bus& bus, const DaemonOptions& options = {}) {
+  auto rounds = daemon::Rounds::open(bus.state(), options, io::make_pwrite_disk(0));
+  if (!rounds) std::fprintf(stderr, "%s\n", rounds.error().message().c_str()), std::abort();
+  return std::move(*rounds);
+}
+
+// Each round a tenth of a second after the one before: everything the daemon does has its turn in four of them.
+inline void step(daemon::Rounds& rounds, int count = 4) {
+  for (int i = 0; i < count; ++i) {
+    rounds.work(g_clock.monotonic);
+    pass(100ms);
+  }
+}
+
+// The machine starts again: what was in shared memory is gone, and the monotonic clock begins anew.
+inline void reboot(const Stage& stage) {
+  std::filesystem::remove_all(stage.live_path());
+  g_clock.monotonic = 1'000'000'000;
+}
+
+}  // namespace penstock::test
