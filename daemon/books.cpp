@@ -97,11 +97,16 @@ Result<void> Books::open_writer(const api::Topic& origin) {
   return {};
 }
 
+const Books::Watch* Books::queue() const {
+  const auto found =
+      std::find_if(watches_.begin(), watches_.end(), [](const auto& it) { return it->state->letters(); });
+  return found == watches_.end() ? nullptr : found->get();
+}
+
 // Neither redriven nor purged?
 bool Books::is_open(Offset letter) const {
-  const auto queue =
-      std::find_if(watches_.begin(), watches_.end(), [](const auto& it) { return it->state->letters(); });
-  return queue == watches_.end() || !(*queue)->state->engine().marked(letter);
+  const Watch* place = queue();
+  return place == nullptr || !place->state->engine().marked(letter);
 }
 
 // Appended first, settled then: a death in between leaves both, and the next daemon finds the letter in the DLQ.
@@ -239,8 +244,16 @@ std::uint64_t Books::signature(const Watch& watch) const {
   return log::hash64(words, sizeof words, 1);
 }
 
+// Whoever appended to it: a daemon before us may have settled an event whose letter is not on disk yet.
+const api::Topic* Books::dlq() const {
+  if (writer_) return &writer_->topic();
+  const Watch* place = queue();
+  return place == nullptr ? nullptr : &place->feed.topic();
+}
+
 bool Books::dlq_on_disk(const Watch& watch) const {
-  return !writer_ || writer_->topic().durable_end().offset >= watch.dlq_end;
+  const api::Topic* topic = dlq();
+  return topic == nullptr || topic->durable_end().offset >= watch.dlq_end;
 }
 
 // A checkpoint that no longer has a dead event is written only once its letter is on disk.
@@ -254,7 +267,7 @@ void Books::checkpoint(bool force) {
       watch->number = control.checkpoint_begun.fetch_add(1) + 1;
       watch->bytes_signature = now;
       api::take_checkpoint(*watch->state, watch->bytes);
-      watch->dlq_end = writer_ ? writer_->topic().end().offset : 0;
+      watch->dlq_end = dlq() != nullptr ? dlq()->end().offset : 0;
     }
     if (!force && !dlq_on_disk(*watch)) continue;
     auto written = api::write_checkpoint(*watch->state, watch->bytes, force);

@@ -45,7 +45,9 @@ class Books {
   Result<void> watch(const std::string& topic);
   Result<bool> move_one(Watch& watch, const group::CellView& cell);
   Result<void> open_writer(const api::Topic& origin);
+  const Watch* queue() const;  // the group's place in its own DLQ; null: there is no DLQ, or not yet for us
   bool is_open(Offset letter) const;
+  const api::Topic* dlq() const;  // null: nobody ever appended a letter
   std::uint64_t signature(const Watch& watch) const;
   bool dlq_on_disk(const Watch& watch) const;
 

@@ -8,8 +8,9 @@
 
 namespace penstock::test {
 
-inline std::unique_ptr<daemon::Rounds> open_rounds(const Bus& bus, const DaemonOptions& options = {}) {
-  auto rounds = daemon::Rounds::open(bus.state(), options, io::make_pwrite_disk(0));
+inline std::unique_ptr<daemon::Rounds> open_rounds(const Bus& bus,
+                                                   std::unique_ptr<io::Disk> disk = io::make_pwrite_disk(0)) {
+  auto rounds = daemon::Rounds::open(bus.state(), {}, std::move(disk));
   if (!rounds) std::fprintf(stderr, "%s\n", rounds.error().message().c_str()), std::abort();
   return std::move(*rounds);
 }

@@ -1,0 +1,49 @@
+// Dead letters and the disk: what a checkpoint leaves out must be in the queue, on disk.
+#include "stepped_bus.hpp"
+
+namespace penstock::test {
+namespace {
+
+// Takes jobs and never gets to them.
+class StuckDisk final : public io::Disk {
+ public:
+  std::string_view name() const override { return "stuck"; }
+  Result<void> submit(const io::Job&) override {
+    ++jobs_;
+    return {};
+  }
+  Result<std::size_t> reap(std::vector<io::Completion>&, std::chrono::nanoseconds) override { return std::size_t{0}; }
+  std::size_t in_flight() const override { return jobs_; }
+
+ private:
+  std::size_t jobs_ = 0;
+};
+
+TEST(LettersOnDisk, ACheckpointWaitsForALetterThatAnEarlierDaemonAppended) {
+  Stage stage;
+  {
+    Bus bus = stage.open();
+    ASSERT_TRUE(bus.create_topic("t", {.durability = Durability::disk, .ring_bytes = 64 << 10}));
+    Producer producer = bus.producer("t").value();
+    ASSERT_TRUE(producer.publish(bytes_of(text_of('e', 0, 100))));
+    Consumer member = bus.consumer("g", {"t"}).value();
+    auto delivery = member.next(0s);
+    step(*open_rounds(bus));
+    ASSERT_TRUE((*delivery)->reject());
+    // The first daemon appends the letter and settles the event, the second finds both done; the disk is stuck.
+    for (int daemon = 0; daemon < 2; ++daemon) step(*open_rounds(bus, std::make_unique<StuckDisk>()));
+    const auto topics = bus.group_topics("g").value();
+    ASSERT_EQ(topics.front().dead_lettered, 1u);
+  }
+  reboot(stage);
+  Bus bus = stage.open();
+  int letters = 0;
+  ASSERT_TRUE(bus.dead_letters("g", [&](const EventView&, const DeadLetter&) { return ++letters != 0; }));
+  EXPECT_EQ(letters, 0) << "it never came to be on disk";
+  Consumer member = bus.consumer("g").value();
+  const auto again = member.next(0s);
+  EXPECT_TRUE(again && *again) << "neither the letter nor the event is left";
+}
+
+}  // namespace
+}  // namespace penstock::test
