@@ -22,8 +22,8 @@ class StuckDisk final : public io::Disk {
 TEST(LettersOnDisk, ACheckpointWaitsForALetterThatAnEarlierDaemonAppended) {
   Stage stage;
   {
-    Bus bus = stage.open();
-    ASSERT_TRUE(bus.create_topic("t", {.durability = Durability::disk, .ring_bytes = 64 << 10}));
+    Bus bus = open_small(stage);
+    ASSERT_TRUE(bus.create_topic("t"));
     Producer producer = bus.producer("t").value();
     ASSERT_TRUE(producer.publish(bytes_of(text_of('e', 0, 100))));
     Consumer member = bus.consumer("g", {"t"}).value();

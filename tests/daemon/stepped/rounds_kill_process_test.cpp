@@ -29,8 +29,6 @@ struct World {
   Given given{}, redriven{};
 };
 
-Bus open(const Stage& stage) { return stage.open(); }
-
 void publish(World& world, Bus& bus, std::uint64_t count) {
   Producer producer = bus.producer("t", {.create = false, .block = 0ns}).value();
   for (std::uint64_t i = 0; i < count; ++i, ++world.published) {
@@ -74,8 +72,8 @@ void work_off(World& world, Bus& bus) {
 // --- What is there before.
 
 void published(World& world) {
-  Bus bus = open(world.stage);
-  is_true(bool(bus.create_topic("t", {.durability = Durability::disk, .ring_bytes = 64 << 10})));
+  Bus bus = open_small(world.stage);
+  is_true(bool(bus.create_topic("t")));
   publish(world, bus, kEvents);
   Consumer(bus.consumer("g", {"t"}, {.max_attempts = 2, .backoff = {10ms}}).value());
   step(*open_rounds(bus));
@@ -84,7 +82,7 @@ void published(World& world) {
 // Two events that are dead and two that are acked, one of these as of the checkpoint.
 void with_the_dead(World& world) {
   published(world);
-  Bus bus = open(world.stage);
+  Bus bus = world.stage.open();
   Consumer member = bus.consumer("g").value();
   std::vector<Delivery> held;
   for (int i = 0; i < 4; ++i) held.push_back(std::move(*member.next(0s).value()));
@@ -99,7 +97,7 @@ void with_the_dead(World& world) {
 
 void with_letters(World& world) {
   with_the_dead(world);
-  Bus bus = open(world.stage);
+  Bus bus = world.stage.open();
   step(*open_rounds(bus), 8);
   world.kept = world.settled;
 }
@@ -108,7 +106,7 @@ void with_letters(World& world) {
 void with_letters_and_the_dead(World& world) {
   with_letters(world);
   world.redriven_fail = true;
-  Bus bus = open(world.stage);
+  Bus bus = world.stage.open();
   is_true(bool(bus.redrive("g", 0)));
   Consumer member = bus.consumer("g").value();
   std::vector<Delivery> held;
@@ -217,11 +215,11 @@ class BooksSweep : public ::testing::TestWithParam<std::tuple<std::size_t, Then>
 
   void go_on(World& world) {
     if (std::get<1>(GetParam()) == Then::step_and_reboot) {
-      Bus bus = open(world.stage);
+      Bus bus = world.stage.open();
       step(*open_rounds(bus), 2);
     }
     if (rebooted()) reboot(world.stage);
-    Bus bus = open(world.stage);
+    Bus bus = world.stage.open();
     plan().again(world, bus);
     const auto rounds = open_rounds(bus);
     for (int i = 0; i < 20 && !HasFailure(); ++i) {

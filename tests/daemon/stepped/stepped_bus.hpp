@@ -2,11 +2,20 @@
 // under clocks that the test moves.
 #pragma once
 
+#include <fstream>
+
 #include "daemon/rounds.hpp"
 #include "fake_clock.hpp"
 #include "tests/support/stage.hpp"
 
 namespace penstock::test {
+
+// A bus whose rings and segments are small, so that making them costs nothing.
+inline Bus open_small(const Stage& stage) {
+  std::filesystem::create_directories(stage.path());
+  std::ofstream(stage.path() + "/bus.toml") << "[topics]\nring = \"64KiB\"\n[daemon]\nsegment_bytes = \"64KiB\"\n";
+  return stage.open();
+}
 
 inline std::unique_ptr<daemon::Rounds> open_rounds(const Bus& bus,
                                                    std::unique_ptr<io::Disk> disk = io::make_pwrite_disk(0)) {
