@@ -23,6 +23,7 @@ class TopicPersister {
   TopicPersister(std::shared_ptr<api::Topic> topic, api::Place on_disk, std::uint64_t segment_bytes, const Log& log);
 
   // Hands the next run of settled claims to the disk. False: there is nothing to write, or it must not be tried yet.
+  // `now`, here and below: wall time.
   bool start(io::Disk& disk, std::uint64_t tag, std::int64_t now);
   void complete(int error, std::int64_t now);
   bool busy() const { return in_flight_; }
@@ -42,7 +43,7 @@ class TopicPersister {
   void add_dead(std::uint64_t position, std::uint64_t offset, const log::Look& look);
   bool ensure_writer(std::uint64_t position, std::uint64_t offset, std::uint64_t lines, std::int64_t now);
   void publish_durable();
-  void fail(int error, std::int64_t now, const std::string& what);
+  void fail(int error, const std::string& what);
   void drop_gathered();
 
   std::shared_ptr<api::Topic> topic_;
@@ -62,7 +63,7 @@ class TopicPersister {
   bool in_flight_ = false;
 
   std::vector<std::uint64_t> unindexed_;  // first offsets of segments without an index
-  std::int64_t retry_at_ = 0;             // after a failure
+  std::int64_t retry_at_ = 0;             // after a failure, by the clock that nobody sets; 0: at once
   int failures_ = 0;                      // in a row
 };
 

@@ -89,7 +89,7 @@ bool TopicPersister::ensure_writer(std::uint64_t position, std::uint64_t offset,
   }
   auto made = storage::SegmentWriter::create(options_, offset, position, std::uint64_t(now));
   if (!made) {
-    fail(made.error().detail() != 0 ? int(made.error().detail()) : EIO, now, made.error().message());
+    fail(made.error().detail() != 0 ? int(made.error().detail()) : EIO, made.error().message());
     return false;
   }
   writer_ = std::move(*made);
@@ -139,11 +139,12 @@ bool TopicPersister::gather(std::int64_t now) {
 }
 
 bool TopicPersister::start(io::Disk& disk, std::uint64_t tag, std::int64_t now) {
-  if (in_flight_ || now < retry_at_ || topic_->deleted()) return false;
+  if (in_flight_ || topic_->deleted() || (retry_at_ != 0 && api::monotonic_ns() < retry_at_)) return false;
+  retry_at_ = 0;
   if (first_claim_ == claims_.size() && !gather(now)) return false;
   auto plan = writer_->plan(planned_, std::span(pieces_).subspan(first_piece_), std::uint64_t(now));
   if (!plan) {
-    fail(plan.error().detail() != 0 ? int(plan.error().detail()) : EIO, now, plan.error().message());
+    fail(plan.error().detail() != 0 ? int(plan.error().detail()) : EIO, plan.error().message());
     return false;
   }
   io::Job job = plan->job;
@@ -168,7 +169,7 @@ bool TopicPersister::start(io::Disk& disk, std::uint64_t tag, std::int64_t now) 
 void TopicPersister::complete(int error, std::int64_t now) {
   in_flight_ = false;
   if (error != 0) {
-    fail(error, now, std::strerror(error));
+    fail(error, std::strerror(error));
     return;
   }
   bool moved = false;
@@ -203,7 +204,7 @@ void TopicPersister::publish_durable() {
 
 // Nothing is written to the same pages again: the bytes are still in the ring and go to a new segment. Durability stops
 // with the error for all who wait, and is tried again after a while.
-void TopicPersister::fail(int error, std::int64_t now, const std::string& what) {
+void TopicPersister::fail(int error, const std::string& what) {
   drop_gathered();
   if (writer_) {
     writer_->abandon();
@@ -216,7 +217,7 @@ void TopicPersister::fail(int error, std::int64_t now, const std::string& what) 
                 "); nothing is lost in memory, publishing goes on until the ring is full; make space or mend the disk");
   topic_->writable()->durable_error.store(std::uint64_t(error), std::memory_order_seq_cst);
   shm::ring_all(topic_->state()->live.wake(), topic_->mask());
-  retry_at_ = now + kRetryAfter;
+  retry_at_ = api::monotonic_ns() + kRetryAfter;
 }
 
 Result<void> TopicPersister::close() {
