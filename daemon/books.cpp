@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::int64_t kRetryAfter = 500'000'000;
 constexpr std::int64_t kSweepEvery = 250'000'000;  // leases that no member asks about
+constexpr std::int64_t kClockSet = 1'000'000'000;  // the clocks went apart by this much: the wall clock was set
 // A group whose state takes long to look at or to write is looked at less often, so that others' turns come.
 constexpr std::int64_t kShare = 4;
 
@@ -225,7 +226,8 @@ void Books::sweep() {
   }
 }
 
-// Changes whenever something was taken, settled or failed.
+// Changes whenever something was taken, settled or failed, and when the clock was set: a checkpoint tells by wall time
+// when retries are due, and how long ago ids were done.
 std::uint64_t Books::signature(const Watch& watch) const {
   const layout::GroupTopicControl* control = watch.state->control();
   const std::uint64_t words[] = {control->cursor.low,
@@ -240,7 +242,8 @@ std::uint64_t Books::signature(const Watch& watch) const {
                                  control->in_flight.load(),
                                  control->expired_skipped.load(),
                                  control->next_due.load(),
-                                 control->letters_allocated.load()};
+                                 control->letters_allocated.load(),
+                                 std::uint64_t(clock_)};
   return log::hash64(words, sizeof words, 1);
 }
 
@@ -259,6 +262,8 @@ bool Books::dlq_on_disk(const Watch& watch) const {
 // A checkpoint that no longer has a dead event is written only once its letter is on disk.
 void Books::checkpoint(bool force) {
   if (deleted()) return;
+  const group::Instant at = api::instant();
+  if (std::abs(at.wall - at.now - clock_) >= kClockSet) clock_ = at.wall - at.now;
   for (const auto& watch : watches_) {
     layout::GroupTopicControl& control = *watch->state->control();
     if (watch->bytes.empty()) {
