@@ -218,11 +218,12 @@ bool Books::move_letters(std::int64_t now, std::int64_t deadline) {
 void Books::sweep() {
   const shm::Handles& handles = group_->state()->live.handles();
   for (const auto& watch : watches_) {
-    if (!watch->state->engine().wants_sweep()) continue;
+    const group::Instant at = api::instant();
+    if (!watch->state->engine().wants_sweep() && watch->state->engine().clock_ahead(at) == 0) continue;
     const group::Sweep swept = watch->state->engine().sweep(
-        api::instant(),
-        [&handles](std::uint32_t slot, std::uint32_t incarnation) { return handles.dead(slot, incarnation); });
-    if (swept.expired + swept.crashed + swept.returned + swept.freed + swept.promoted != 0) watch->state->ring();
+        at, [&handles](std::uint32_t slot, std::uint32_t incarnation) { return handles.dead(slot, incarnation); });
+    if (swept.expired + swept.crashed + swept.returned + swept.freed + swept.promoted != 0 || swept.ahead != 0)
+      watch->state->ring();
   }
 }
 

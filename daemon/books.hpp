@@ -60,7 +60,7 @@ class Books {
   std::int64_t next_sweep_ = 0, next_checkpoint_ = 0;
   std::int64_t quiet_until_ = 0;  // after a failure
   bool letters_told_ = false, state_told_ = false;
-  std::int64_t clock_ = 0;        // wall time minus monotonic time, about: another one when the clock was set
+  std::int64_t clock_ = 0;  // wall time minus monotonic time, about: another one when the clock was set
 };
 
 }  // namespace penstock::daemon

@@ -25,7 +25,9 @@ std::uint64_t key_of(const EventView::Raw& event, const layout::GroupOptions& op
 }  // namespace
 
 bool MemberTopic::should_sweep(std::int64_t now) const {
-  return now - swept_ >= sweep_every_ && (state_->engine().wants_sweep() || swept_ == 0);
+  if (now - swept_ < sweep_every_) return false;
+  const group::GroupTopic& engine = state_->engine();
+  return engine.wants_sweep() || swept_ == 0 || (engine.waits_for_clock() && engine.clock_ahead(instant()) != 0);
 }
 
 void MemberTopic::sweep() {
@@ -58,8 +60,7 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::deliver(group::Lease lease
   const EventView view(found.event);
   if (!found.event.attributes.empty() && !redriven) {
     if (const auto due = log::find_time(found.event.attributes, layout::Attribute::deliver_at); due && *due > at.wall) {
-      if (auto parked = engine.park(lease, group::add_time(at.now, *due - at.wall)); !parked)
-        return tl::unexpected(parked.error());
+      if (auto parked = engine.park_until(lease, *due, at); !parked) return tl::unexpected(parked.error());
       return std::nullopt;
     }
     if (const auto end = log::find_time(found.event.attributes, layout::Attribute::expires_at); end && *end < at.wall) {

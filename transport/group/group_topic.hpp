@@ -39,6 +39,7 @@ struct Sweep {
   std::uint32_t due = 0;           // events that wait and whose time has come
   std::uint32_t promoted = 0;      // events whose turn had come in their key's order, and that nobody had noticed
   std::uint32_t dead = 0;          // letters for the daemon to move
+  std::int64_t ahead = 0;          // how far events were brought forward since the clock was set
 };
 
 struct Info {
@@ -112,14 +113,19 @@ class GroupTopic {
                       layout::Failure why = layout::Failure::rejected);
   Result<void> release(const Lease& lease, Instant at);     // comes back at once, uncounted
   Result<void> park(const Lease& lease, std::int64_t due);  // a copy is in flight: comes back then, uncounted
-  Result<void> settle_duplicate(const Lease& lease);        // processed before: settled, counted as a duplicate
-  Result<void> settle_overdue(const Lease& lease);          // its time to live was over, and nobody wants to know
+  // Comes back, uncounted, when the wall clock shows that, though somebody should set it (parked.cpp).
+  Result<void> park_until(const Lease& lease, std::int64_t wall, Instant at);
+  Result<void> settle_duplicate(const Lease& lease);  // processed before: settled, counted as a duplicate
+  Result<void> settle_overdue(const Lease& lease);    // its time to live was over, and nobody wants to know
   Result<Lease> extend(const Lease& lease, Instant at, std::int64_t duration);  // the lease to settle from now on
 
   // --- Keeping (sweep.cpp)
 
   // Something may be for a sweep to find, besides what is due.
   bool wants_sweep() const;
+  // By how much the wall clock was set ahead of what events that wait for it assume; then a sweep is wanted, too.
+  std::int64_t clock_ahead(Instant at) const;
+  bool waits_for_clock() const { return control().parked_clock.load(std::memory_order_relaxed) != 0; }
   // Looks at every cell: leases that ran out, leases of the dead, what the dead left half done, the counters.
   Sweep sweep(Instant at, const IsDead& is_dead);
 
@@ -201,6 +207,10 @@ class GroupTopic {
   void finish_ack(std::uint32_t cell, const layout::Pair& state, Instant at);
   bool holds(const Lease& lease) const;
   void count(layout::Word& word) { word.fetch_add(1, std::memory_order_relaxed); }
+
+  // parked.cpp
+  void bring_forward(std::uint32_t cell, const layout::Pair& state, std::int64_t ahead, Instant at);
+  void raise_clock(std::uint64_t reckoned, Instant at);
 
   // sweep.cpp
   void sweep_cell(std::uint32_t cell, Instant at, const IsDead& is_dead, Sweep& result);

@@ -27,8 +27,9 @@ Result<void> read_marks(const Region& region, SnapshotReader& reader, std::uint6
   return {};
 }
 
-// Leases come back at once and uncounted; what waits keeps waiting, but no longer than was left of it. What was queued
-// finds out by its lane whether it still is.
+// Leases come back at once and uncounted; what waits keeps waiting, but no longer than was left of it. What waits for
+// the wall clock, which may have been set since, is looked at anew. What was queued finds out by its lane whether it
+// still is.
 bool state_after(const SnapshotCell& in, Instant at, Pair& state) {
   CellFields fields = cell_of(in.word);
   fields.offset_low = std::uint32_t(in.offset & 0xfff);
@@ -44,6 +45,7 @@ bool state_after(const SnapshotCell& in, Instant at, Pair& state) {
       break;
     case CellState::waiting:
       left = std::clamp<std::int64_t>(in.due > at.wall ? in.due - at.wall : 0, 0, left);
+      if (fields.failure == Failure::parked) left = 0;
       break;
     case CellState::dead:
       left = 0;

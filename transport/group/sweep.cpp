@@ -30,6 +30,8 @@ Sweep GroupTopic::sweep(Instant at, const IsDead& asked) {
   };
 
   Sweep result;
+  const std::uint64_t reckoned = control().parked_clock.load();
+  result.ahead = clock_ahead(at);
   // A dead member's half-taken cell may have no bit; it stands for nothing, and is found by the thorough rounds.
   const bool thorough = sweeps_++ % kThorough == 0;
   const std::uint32_t groups = region_.groups();
@@ -40,6 +42,7 @@ Sweep GroupTopic::sweep(Instant at, const IsDead& asked) {
     }
     if (bits != 0) clean(group);
   }
+  if (result.ahead != 0) raise_clock(reckoned, at);
   if (thorough) free_all_reserved(region_, is_dead);
   recount();
   return result;
@@ -83,7 +86,8 @@ void GroupTopic::sweep_cell(std::uint32_t index, Instant at, const IsDead& is_de
         continue;  // to see what it has become
       }
       case CellState::waiting:
-        return due_at(state.high);
+        if (result.ahead != 0) bring_forward(index, state, result.ahead, at);
+        return due_at(load16_guess(&cell.state).high);
       case CellState::queued:
         // Who settled the event before it died, or never asked for work again.
         if (index % queued_parts() != sweeps_ % queued_parts() || !its_turn(index, state)) return;

@@ -289,7 +289,8 @@ struct GroupTopicControl {
   Word full;     // how often there was no cell for a fresh event, so that the cursor waited
   std::byte reserved2[kFalseShare - 13 * sizeof(Word)];
   alignas(kFalseShare) Word lanes_allocated;  // lanes of cells below this number may be touched
-  std::byte reserved3[kFalseShare - sizeof(Word)];
+  Word parked_clock;                          // the clock by which parked events' times were reckoned; group/parked.cpp
+  std::byte reserved3[kFalseShare - 2 * sizeof(Word)];
   Word lane_pages[kLaneEntries * sizeof(Pair) / kPage / 64];  // a bit a page of the lane table: it may be touched
   std::byte reserved1[kPage - 5 * kFalseShare - kLaneEntries * sizeof(Pair) / kPage / 8];
 

@@ -143,6 +143,7 @@ class hooked_atomic_ref {
 #include "group/letters.cpp"
 #include "group/marks.cpp"
 #include "group/notes.cpp"
+#include "group/parked.cpp"
 #include "group/region.cpp"
 #include "group/restore.cpp"
 #include "group/settle.cpp"

@@ -83,6 +83,7 @@ const std::vector<Scenario>& scenarios() {
          (void)group.nak(take(group, self), kStart, {"class", "reason"}, kMs);
          (void)group.release(take(group, self), kStart);
          (void)group.park(take(group, self), kStart + kMs);
+         (void)group.park_until(take(group, self), kStart + kMs, {kStart, kStart - kSecond});
          (void)group.extend(take(group, self), kStart, kSecond);
        }},
       {"TakeDueAndAck", false, false,
