@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,22 @@ namespace penstock::daemon {
 
 // What an operator should know: level 0 info, 1 warning, 2 error.
 using Log = std::function<void(int level, const std::string& text)>;
+
+// How far somebody has set the wall clock ahead, and when. Events seem older by that than they are, until the jump
+// itself is as old as what they are kept for; set back, they only seem younger.
+class ClockJumps {
+ public:
+  void look(std::int64_t now, std::int64_t wall);  // now and then
+  // Events stamped earlier are older than this.
+  std::int64_t before(std::int64_t now, std::int64_t wall, std::int64_t age) const;
+
+ private:
+  struct Jump {
+    std::int64_t at = 0, ahead = 0;
+  };
+  std::vector<Jump> jumps_;
+  std::optional<std::int64_t> clock_;  // wall minus monotonic time when it was last looked at
+};
 
 // One topic. At most one job in flight; while it is, the next events gather, so that load makes the groups larger.
 class TopicPersister {
@@ -33,7 +50,7 @@ class TopicPersister {
   // Everything on disk is sealed and marked. Call when nothing is in flight.
   Result<void> close();
   // Deletes the oldest sealed segments that the topic's retention gives up.
-  void retain(std::int64_t now);
+  void retain(std::int64_t now, const ClockJumps& jumps);
   // Writes one index that is missing, as of a segment that a killed daemon left. False: none is.
   bool mend_index();
 
@@ -83,7 +100,7 @@ class Persister {
   // Writes until everything that was committed when it was called is on disk, or the disk refuses, or the deadline.
   Result<void> drain(std::int64_t deadline_ns);
   Result<void> close();
-  void retain(std::int64_t now);
+  void retain(std::int64_t now);  // each second or so
   void mend_one_index();
   std::vector<std::unique_ptr<TopicPersister>>& topics() { return topics_; }
   const std::vector<std::unique_ptr<TopicPersister>>& topics() const { return topics_; }
@@ -94,6 +111,7 @@ class Persister {
   std::unique_ptr<io::Disk> disk_;
   std::vector<std::unique_ptr<TopicPersister>> topics_;
   std::vector<io::Completion> done_;
+  ClockJumps jumps_;
 };
 
 }  // namespace penstock::daemon

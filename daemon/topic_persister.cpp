@@ -237,7 +237,7 @@ bool TopicPersister::mend_index() {
 }
 
 // Oldest first, never the one that is being written.
-void TopicPersister::retain(std::int64_t now) {
+void TopicPersister::retain(std::int64_t now, const ClockJumps& jumps) {
   auto meta = api::read_topic_meta(*topic_->state(), topic_->name());
   if (!meta || (meta->options.retention_bytes == 0 && meta->options.retention_ns == 0)) return;
   storage::SegmentSet segments(topic_->directory());
@@ -251,7 +251,8 @@ void TopicPersister::retain(std::int64_t now) {
     if (!too_much && meta->options.retention_ns != 0) {
       auto reader = storage::SegmentReader::open(segments.path(i), layout::kPage);
       too_old = reader && reader->front().progress &&
-                std::int64_t(reader->front().progress->last_time_ns) < now - std::int64_t(meta->options.retention_ns);
+                std::int64_t(reader->front().progress->last_time_ns) <
+                    jumps.before(api::monotonic_ns(), now, std::int64_t(meta->options.retention_ns));
     }
     if (!too_much && !too_old) return;
     bytes -= std::min(bytes, segments.bytes(i));
