@@ -108,6 +108,10 @@ Result<bool> Feed::from_disk(Place& place, Next& out) {
   }
   auto item = disk_->next();
   if (!item) return tl::unexpected(name(item.error(), topic_->directory()));
+  // Nothing was said of what lies between, so it is a hole between two lives.
+  if ((item->kind == storage::ItemKind::event || item->kind == storage::ItemKind::aborted) &&
+      item->offset > place.offset)
+    out.never += item->offset - place.offset;
   switch (item->kind) {
     case storage::ItemKind::event: {
       const storage::Record& record = item->record;
@@ -175,7 +179,10 @@ Result<Feed::Next> Feed::at(Place place) {
   Next out;
   int stuck = 0;  // looks at the disk that led nowhere
   for (;;) {
-    if (place.position >= ring.base_position && place.offset < ring.base_offset) place.offset = ring.base_offset;
+    if (place.position >= ring.base_position && place.offset < ring.base_offset) {
+      out.never += ring.base_offset - place.offset;
+      place.offset = ring.base_offset;
+    }
     if (place.position >= ring.base_position) {
       bool done = false;
       if (from_ring(place, out, done)) {
@@ -220,13 +227,25 @@ Result<Place> Feed::walk(Place from, StartAt start) {
   }
 }
 
+// So many offsets before the end, of those that were given: a power cut leaves a hole between two lives of a topic.
+Result<Offset> Feed::offset_back(std::uint64_t count) {
+  const Offset end = topic_->end().offset, base = topic_->ring().base_offset;
+  if (!topic_->durable()) return end > count ? end - count : 0;
+  if (count <= end - base) return end - count;
+  storage::LogReader reader(topic_->directory());
+  auto offset = reader.offset_back(base, count - (end - base));
+  if (!offset) return tl::unexpected(name(offset.error(), topic_->directory()));
+  return *offset;
+}
+
 Result<Place> Feed::start(StartAt start) {
   if (start.kind() == StartAt::Kind::end) return topic_->end();
   auto first = this->first();
   if (!first || start.kind() == StartAt::Kind::beginning) return first;
   if (start.kind() == StartAt::Kind::last) {
-    const std::uint64_t end = topic_->end().offset, count = std::uint64_t(start.value());
-    start = StartAt::offset(end > count ? end - count : 0);
+    auto offset = offset_back(std::uint64_t(start.value()));
+    if (!offset) return tl::unexpected(offset.error());
+    start = StartAt::offset(*offset);
   }
   if (start.kind() == StartAt::Kind::offset && std::uint64_t(start.value()) >= topic_->end().offset)
     return topic_->end();

@@ -25,6 +25,7 @@ class Feed {
     EventView::Raw event;       // valid until the feed is used again
     std::uint64_t missed = 0;   // events that were overwritten or removed before they were read, found at this look
     std::uint64_t damaged = 0;  // offsets on disk that cannot be read, found at this look
+    std::uint64_t never = 0;    // offsets between two lives of the topic, which no event was given, found at this look
     std::uint32_t slot = layout::kNoSlot;  // waiting: whom for
   };
 
@@ -58,6 +59,7 @@ class Feed {
   void pass_over(Place& place, Place next, Next& out) const;
   bool skip_overwritten(Place& place, Next& out) const;
   Result<Place> walk(Place from, StartAt start);
+  Result<Offset> offset_back(std::uint64_t count);
 
   std::shared_ptr<Topic> topic_;
   bool held_;

@@ -5,16 +5,17 @@ namespace penstock::api {
 void RecentIds::remember(const EventView::Raw& event) {
   if (!event.given_id) return;
   const layout::Id128 id{event.id_low, event.id_high};
-  const auto [known, added] = ids_.try_emplace(id, event.offset);
-  if (!added && known->second + window_ >= event.offset) return;
-  known->second = event.offset;
-  order_.emplace_back(event.offset, id);
+  const First first{event.offset - never_, event.offset};
+  const auto [known, added] = ids_.try_emplace(id, first);
+  if (!added && known->second.number + window_ >= first.number) return;
+  known->second = first;
+  order_.emplace_back(first.number, id);
 }
 
-void RecentIds::forget(Offset end) {
+void RecentIds::forget(std::uint64_t end) {
   while (!order_.empty() && order_.front().first + window_ < end) {
-    const auto [offset, id] = order_.front();
-    if (const auto known = ids_.find(id); known != ids_.end() && known->second == offset) ids_.erase(known);
+    const auto [number, id] = order_.front();
+    if (const auto known = ids_.find(id); known != ids_.end() && known->second.number == number) ids_.erase(known);
     order_.pop_front();
   }
 }
@@ -62,6 +63,7 @@ Result<void> RecentIds::catch_up() {
     auto next = feed_.at(*place_);
     if (!next) return tl::unexpected(next.error());
     place_ = next->place;
+    never_ += next->never;
     if (next->kind == Feed::Kind::nothing) return {};
     if (next->kind == Feed::Kind::event) {
       remember(next->event);
@@ -83,10 +85,11 @@ Result<RecentIds::Verdict> RecentIds::look(std::span<const layout::Id128> ids) {
     out.kind = Verdict::Kind::open;
     return out;
   }
-  forget(tail.offset);
+  const std::uint64_t end = tail.offset - never_;
+  forget(end);
   for (const layout::Id128& id : ids) {
-    if (const auto found = ids_.find(id); found != ids_.end() && found->second + window_ >= tail.offset)
-      return Verdict{Verdict::Kind::duplicate, found->second, out.tail, layout::kNoSlot};
+    if (const auto found = ids_.find(id); found != ids_.end() && found->second.number + window_ >= end)
+      return Verdict{Verdict::Kind::duplicate, found->second.offset, out.tail, layout::kNoSlot};
     for (const Open& claim : open_)
       if (!claim.told || claim.id == id) {
         out.kind = Verdict::Kind::open;

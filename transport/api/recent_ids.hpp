@@ -13,7 +13,8 @@ namespace penstock::api {
 
 class RecentIds {
  public:
-  // An id is a duplicate while the first event that has it is among the newest `window` of the topic.
+  // An id is a duplicate while the first event that has it is among the newest `window` of the topic. They are counted
+  // by the offsets given: the hole that a power cut leaves makes nothing older.
   RecentIds(std::shared_ptr<Topic> topic, std::uint32_t window) : feed_(std::move(topic), false), window_(window) {}
 
   struct Verdict {
@@ -44,14 +45,20 @@ class RecentIds {
   Result<void> settle_open();
   Result<bool> pass_open(Place place);
   void remember(const EventView::Raw& event);
-  void forget(Offset end);
+  void forget(std::uint64_t end);
+
+  struct First {           // the first event of an id
+    std::uint64_t number;  // its offset without the holes before it
+    Offset offset;
+  };
 
   Feed feed_;
   std::uint32_t window_;
   std::optional<Place> place_;
-  std::unordered_map<layout::Id128, Offset, Hash> ids_;  // the first event of each
-  std::deque<std::pair<Offset, layout::Id128>> order_;
-  std::vector<Open> open_;  // claims passed over that are not settled yet
+  std::uint64_t never_ = 0;  // offsets in holes passed so far
+  std::unordered_map<layout::Id128, First, Hash> ids_;
+  std::deque<std::pair<std::uint64_t, layout::Id128>> order_;  // by number
+  std::vector<Open> open_;                                     // claims passed over that are not settled yet
 };
 
 }  // namespace penstock::api

@@ -114,6 +114,25 @@ Result<void> LogReader::seek_time(std::uint64_t time_ns) {
   return {};
 }
 
+Result<std::uint64_t> LogReader::offset_back(std::uint64_t base, std::uint64_t count) {
+  if (Result<void> done = set_.refresh(); !done) return tl::unexpected(done.error());
+  for (std::size_t i = set_.size(); i-- > 0;) {
+    const std::uint64_t first = set_.first_offsets()[i];
+    if (first >= base) continue;
+    // A segment that another life follows is sealed; whatever it says, it ends where the next begins.
+    const Result<io::Fd> fd = io::open_nofollow(set_.path(i), O_RDONLY);
+    if (!fd) continue;  // deleted meanwhile
+    const Result<Front> front = read_front(fd->get());
+    if (!front) return tl::unexpected(front.error());
+    const bool sealed = front->progress && front->progress->sealed == 1;
+    const std::uint64_t end = sealed ? std::clamp(front->progress->offset, first, base) : base;
+    if (count <= end - first) return end - count;
+    count -= end - first;
+    base = first;
+  }
+  return base;
+}
+
 Item LogReader::end_item() const {
   Item item;
   if (reader_) item.next = reader_->place(), item.position = item.next.position, item.offset = item.next.offset;

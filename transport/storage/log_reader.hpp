@@ -28,6 +28,10 @@ class LogReader {
   // To a place met before; falls back on the offset when nothing of it stands there.
   Result<void> seek(std::uint64_t position, std::uint64_t offset);
 
+  // The offset `count` before `base` among those that the segments before it give: what a power cut left out between
+  // two lives of a topic is no offset. The oldest where there are not so many. The disk's errors; moves nothing.
+  Result<std::uint64_t> offset_back(std::uint64_t base, std::uint64_t count);
+
   // Errors are the disk's. At the end it costs no system call as long as the limit is where it was.
   Result<Item> next();
 

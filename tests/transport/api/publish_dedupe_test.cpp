@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <array>
+#include <filesystem>
+#include <penstock/daemon.hpp>
 #include <penstock/penstock.hpp>
 #include <set>
 #include <thread>
@@ -72,6 +74,48 @@ TEST_P(PublishDedupe, TheWindowIsTheNewestEvents) {
   auto other = bus.producer("log").value();
   EXPECT_EQ(other.publish(bytes("x"), {.id = "a"}).value(), 4u);
   EXPECT_EQ(other.publish(bytes("x"), {.id = "b"}).value(), 5u);
+}
+
+// Offsets go on behind a hole then; the window and the places counted from the end do not see it.
+TEST(PublishDedupeAfterAPowerCut, RefusesWhatIsOnDisk) {
+  const auto bytes = [](std::string_view text) { return std::as_bytes(std::span(text)); };
+  TemporaryBus at;
+  ASSERT_TRUE(at.open().create_topic("log", {.ring_bytes = 1 << 20, .publish_dedupe = 8}));
+  Offset hole = 0;
+  for (int life = 0; life < 3; ++life) {
+    {
+      Bus bus = at.open();
+      Daemon daemon = Daemon::start(bus).value();
+      auto producer = bus.producer("log").value();
+      const std::string first = std::to_string(2 * life), second = std::to_string(2 * life + 1);
+      const Offset offset = producer.publish(bytes("x"), {.id = first}).value();
+      ASSERT_TRUE(life == 0 || offset > hole + 2);
+      hole = producer.publish(bytes("x"), {.id = second}).value();
+      for (int id = 0; id < 2 * life + 2; ++id) {
+        producer.publish(bytes("x"), {.id = std::to_string(id)}).value();
+        ASSERT_TRUE(producer.last_duplicate()) << id << " in life " << life;
+      }
+      ASSERT_TRUE(producer.await_durable(hole, 30s));
+      ASSERT_TRUE(daemon.stop());  // the producer lives: where the log ends is not written down
+    }
+    std::filesystem::remove_all(std::filesystem::read_symlink(at.path() + "/live"));
+  }
+  Bus bus = at.open();
+  for (const int count : {1, 2, 3, 4, 5, 6, 7}) {
+    auto reader = bus.reader("log", StartAt::last(std::uint64_t(count))).value();
+    int seen = 0;
+    while (reader.next(0ms).value()) ++seen;
+    EXPECT_EQ(seen, std::min(count, 6));
+    EXPECT_EQ(reader.missed(), 0u);
+  }
+  // Eight events on, the oldest are forgotten, counted without the holes.
+  auto producer = bus.producer("log").value();
+  for (const char* id : {"a", "b"}) producer.publish(bytes("x"), {.id = id}).value();
+  producer.publish(bytes("x"), {.id = "0"}).value();
+  EXPECT_TRUE(producer.last_duplicate());
+  producer.publish(bytes("x"), {.id = "c"}).value();
+  producer.publish(bytes("x"), {.id = "0"}).value();
+  EXPECT_FALSE(producer.last_duplicate());
 }
 
 // Only what is committed answers for an id.
