@@ -212,7 +212,7 @@ void bind_bus(py::module_& module) {
           },
           py::arg("topics"), py::arg("start") = "end",
           "A reader of a topic, a pattern or several. start: 'beginning', 'end', an offset, a datetime or a StartAt. "
-          "Options: lossy, wait ('spin', 'yield', 'sleep').")
+          "Options: lossy, durable_only, wait ('spin', 'yield', 'sleep').")
       .def_property_readonly(
           "directory", [](const BusHolder& holder) { return to_python(holder.get().directory()); }, "As opened.")
       .def("close", &BusHolder::close, "Lets go of the bus. Idempotent.");

@@ -180,6 +180,7 @@ inline constexpr std::array kConsumerOptions{
 };
 inline constexpr std::array kReaderOptions{
     option<&ReaderOptions::lossy>("lossy"),
+    option<&ReaderOptions::durable_only>("durable_only"),
     option<&ReaderOptions::wait>("wait"),
 };
 

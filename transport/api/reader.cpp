@@ -43,6 +43,7 @@ struct Reader::Impl {
     bool due();
     void take(const Feed::Next& next);
     void pin_here();
+    bool durable(Offset offset) const { return feed.topic().durable_end().offset > offset; }
   };
 
   api::StatePtr state;
@@ -67,6 +68,8 @@ struct Reader::Impl {
     return std::any_of(patterns.begin(), patterns.end(),
                        [&](const std::string& pattern) { return group::matches(pattern, topic); });
   }
+  // Whether this reader may see what stands at this offset.
+  bool shows(const Source& source, Offset offset) const { return !options.durable_only || source.durable(offset); }
   Result<void> find_topics(StartAt start);
   Result<void> add(const std::string& topic, StartAt start);
   void listen(const shm::Sleeper& sleeper) const;
@@ -82,7 +85,7 @@ struct Reader::Impl {
 Result<void> Reader::Impl::add(const std::string& topic, StartAt start) {
   auto opened = api::Topic::open(state, topic, false);
   if (!opened) return tl::unexpected(opened.error());
-  const bool held = (*opened)->held_by_readers() && !options.lossy;
+  const bool held = (*opened)->held_by_readers() && !options.lossy && !options.durable_only;
   auto source = std::make_unique<Source>(Source{Feed(*opened, held), {}, {}});
   if (held) {
     auto pin = api::acquire_handle(state, layout::HandleKind::reader, (*opened)->header().topic_id, topic);
@@ -160,6 +163,7 @@ Result<std::size_t> Reader::poll_with(Call call, void* context, std::size_t most
     Impl::Source& source = *me.sources[(me.turn + i) % count];
     EventView::Raw event;
     while (handled < most) {
+      if (!me.shows(source, source.place.offset)) break;
       if (source.feed.quick(source.place, event)) {
         ++source.burst;
         ++handled;
@@ -179,7 +183,7 @@ Result<std::size_t> Reader::poll_with(Call call, void* context, std::size_t most
       me.missed += next->missed;
       me.damaged += next->damaged;
       source.take(*next);
-      if (next->kind != Feed::Kind::event) break;
+      if (next->kind != Feed::Kind::event || !me.shows(source, next->event.offset)) break;
       source.place = next->next;
       ++handled;
       call(context, EventView(next->event));
@@ -222,7 +226,7 @@ Result<api::Waiter::Look> Reader::Impl::look() {
     missed += next->missed;
     damaged += next->damaged;
     source->take(*next);
-    if (next->kind == Feed::Kind::event) out.ready = true;
+    if (next->kind == Feed::Kind::event && shows(*source, next->event.offset)) out.ready = true;
     // An open claim: its owner may die without a sound.
     if (next->kind == Feed::Kind::waiting) out.until = std::min(out.until, api::monotonic_ns() + 5'000'000);
   }
@@ -247,8 +251,9 @@ Result<int> Reader::event_fd() {
 Result<bool> Reader::wait(std::chrono::nanoseconds timeout) {
   Impl& me = *impl_;
   const auto peek = [&me] {
-    return std::any_of(me.sources.begin(), me.sources.end(),
-                       [](const auto& source) { return source->feed.glance(source->place); });
+    return std::any_of(me.sources.begin(), me.sources.end(), [&me](const auto& source) {
+      return source->feed.glance(source->place) && me.shows(*source, source->place.offset);
+    });
   };
   return me.waiter.wait(
       timeout, [&me](const shm::Sleeper& sleeper) { me.listen(sleeper); }, [&me] { return me.look(); }, peek);

@@ -45,6 +45,7 @@ class _ConsumerOptions(TypedDict, total=False):
 
 class _ReaderOptions(TypedDict, total=False):
     lossy: bool
+    durable_only: bool
     wait: _Wait
 
 class _PublishOptions(TypedDict, total=False):

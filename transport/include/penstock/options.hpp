@@ -81,7 +81,8 @@ struct ConsumerOptions {
 };
 
 struct ReaderOptions {
-  bool lossy = false;  // never hold up a memory topic's producers; count what was missed
+  bool lossy = false;         // never hold up a memory topic's producers; count what was missed
+  bool durable_only = false;  // only what is on disk; nothing of memory topics
   Wait wait = Wait::sleep;
 };
 
