@@ -65,7 +65,8 @@ void Victim::start() {
 void Victim::kill() {
   if (pid_ == 0) return;
   ::kill(pid_, SIGKILL);
-  while (::waitpid(pid_, nullptr, __WALL) != pid_) {
+  // It may have stopped once more before it died.
+  for (int status = 0; ::waitpid(pid_, &status, __WALL) != pid_ || WIFSTOPPED(status);) {
   }
   pid_ = 0;
 }
