@@ -441,6 +441,8 @@ Result<Consumer> Bus::consumer(std::string_view group, const std::vector<std::st
   if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto joined = api::Group::join(state_, group, patterns, options);
   if (!joined) return tl::unexpected(joined.error());
+  // Who made the group may have been killed before it told the daemon. A member that is alive has told it.
+  if (api::members_of(*state_, group) == 0) state_->announce_groups();
   auto handle = api::acquire_handle(state_, layout::HandleKind::consumer, 0, group);
   if (!handle) return tl::unexpected(api::name(handle.error(), "a member of group " + std::string(group)));
   auto impl = std::make_unique<Consumer::Impl>(state_, std::move(*joined), std::move(*handle), options);

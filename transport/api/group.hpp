@@ -68,7 +68,8 @@ class Group {
 // What is given replaces what is there.
 layout::GroupOptions merged(layout::GroupOptions options, const ConsumerOptions& given);
 ConsumerOptions from_layout(const layout::GroupOptions& options);
-std::vector<std::string> group_names(const State& state);  // sorted
+std::vector<std::string> group_names(const State& state);              // sorted
+std::uint32_t members_of(const State& state, std::string_view group);  // that live
 
 // The state of one topic of a group.
 class GroupState {

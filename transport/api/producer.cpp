@@ -501,6 +501,8 @@ Result<Producer> Bus::producer(std::string_view topic, const ProducerOptions& op
     opened = api::Topic::open(state_, topic, true);
   }
   if (!opened) return tl::unexpected(opened.error());
+  // Who made the topic may have been killed before it told the daemon and those who wait for topics.
+  if ((*opened)->end().position == (*opened)->ring().base_position) state_->announce_topics();
   // Under the bus lock, so that a daemon that stops sees every producer there is, or none comes until it is done.
   auto lock = api::BusLock::take(state_->directory);
   if (!lock) return tl::unexpected(lock.error());

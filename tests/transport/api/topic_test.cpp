@@ -18,5 +18,36 @@ TEST(Topic, OrdinalsThatTheDeadTookAreCountedAgain) {
   EXPECT_NE((*after)->header().ordinal, layout::kBusOrdinal);
 }
 
+// As if who made them were killed right before it told: the epochs are as they were.
+TEST(Topic, ItsFirstProducerTellsWhoWaitsForIt) {
+  const Stage stage;
+  Bus bus = stage.open();
+  auto reader = bus.reader("late.*", StartAt::beginning()).value();
+  layout::Word& epoch = bus.state()->live.header()->topics_epoch;
+  const std::uint64_t before = epoch;
+  ASSERT_TRUE(bus.create_topic("late.topic", {.durability = Durability::memory, .ring_bytes = 64 << 10}));
+  epoch.store(before);
+  EXPECT_FALSE(reader.next(std::chrono::seconds(0)).value());
+  EXPECT_TRUE(reader.places().empty());
+  ASSERT_TRUE(bus.producer("late.topic").value().publish({}));
+  EXPECT_TRUE(reader.next(std::chrono::seconds(0)).value());
+  const std::uint64_t told = epoch;
+  ASSERT_TRUE(bus.producer("late.topic"));
+  EXPECT_EQ(epoch, told);  // whoever published there told it before
+}
+
+TEST(Group, ItsFirstMemberTellsTheDaemonOfIt) {
+  const Stage stage;
+  Bus bus = stage.open();
+  ASSERT_TRUE(bus.consumer("g", {"a"}));  // and it leaves
+  layout::Word& epoch = bus.state()->live.groups_epoch();
+  const std::uint64_t before = epoch;
+  const auto first = bus.consumer("g");
+  const std::uint64_t told = epoch;
+  EXPECT_GT(told, before);
+  const auto second = bus.consumer("g");
+  EXPECT_EQ(epoch, told);
+}
+
 }  // namespace
 }  // namespace penstock::test
