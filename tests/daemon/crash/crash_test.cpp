@@ -1,0 +1,132 @@
+// Power cuts under the whole persistence stack.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <unordered_map>
+
+#include "daemon/crash/life.hpp"
+
+namespace penstock::crash {
+namespace {
+
+struct Search {
+  std::size_t most_exact = 6, samples = 8;  // images a power cut
+  std::size_t every = 1;                    // power cuts: after each so many operations
+  std::size_t second = 0;                   // of so many recoveries one is cut as well
+  bool stop_at_first = true;
+};
+
+struct Tally {
+  std::size_t cuts = 0, images = 0, recoveries = 0, second_images = 0;
+  std::vector<std::string> wrong;
+};
+
+// What is found on each image, kept: the same image is often left by several power cuts.
+class Lives {
+ public:
+  const Findings& of(const Tree& image, Tally& tally) {
+    const std::uint64_t hash = image.hash();
+    if (const auto found = seen_.find(hash); found != seen_.end()) return found->second;
+    ++tally.recoveries;
+    Life life(image, {});
+    return seen_[hash] = life.find();
+  }
+
+ private:
+  std::unordered_map<std::uint64_t, Findings> seen_;
+};
+
+void note(Tally& tally, const std::string& where, const std::vector<std::string>& wrong) {
+  for (const std::string& what : wrong) tally.wrong.push_back(where + ": " + what);
+}
+
+// Cuts the power after each operation of a life, and looks at what the next one finds.
+void cut(const Life& life, const Knowledge& before, const Search& search, std::mt19937_64& random, Lives& lives,
+         Tally& tally, bool second, const std::string& prefix) {
+  DiskModel disk(life.disk());
+  for (std::size_t at = 0; at <= life.ops().size(); ++at) {
+    if (at > 0) disk.run(life.ops()[at - 1]);
+    if (at % search.every != 0 && at != life.ops().size()) continue;
+    const std::string where =
+        prefix + "cut after operation " + std::to_string(at) + (at > 0 ? " (" + life.ops()[at - 1].what + ")" : "");
+    const Knowledge known = life.history().until(at, before);
+    if (!second) ++tally.cuts;
+    disk.images(search.most_exact, search.samples, random, [&](Tree&& image) {
+      if (search.stop_at_first && !tally.wrong.empty()) return;
+      ++(second ? tally.second_images : tally.images);
+      note(tally, where, judge(known, lives.of(image, tally)));
+      if (second || search.second == 0 || random() % search.second != 0) return;
+      Life again(image, {});
+      Knowledge left = known;
+      const Findings findings = again.find();
+      for (auto& [key, serial] : left.given)  // what is lost must not come back either
+        if (!findings.events.contains(key)) serial = kNoEvent;
+      Search short_search = search;
+      short_search.most_exact = 3, short_search.samples = 3;
+      cut(again, left, short_search, random, lives, tally, true, where + ", then ");
+    });
+  }
+}
+
+void expect_nothing(const Tally& tally) {
+  for (std::size_t i = 0; i < std::min<std::size_t>(tally.wrong.size(), 8); ++i) ADD_FAILURE() << tally.wrong[i];
+}
+
+// A life told by `story`, and all that may be found after it.
+Tally search_after(const Tree& disk, const Conduct& conduct, const std::function<void(Life&)>& story,
+                   const Search& search) {
+  Tally tally;
+  Life life(disk, conduct);
+  story(life);
+  life.compare();
+  if (!conduct.faults)
+    for (const std::string& told : life.told()) tally.wrong.push_back("told in a life without faults: " + told);
+  std::mt19937_64 random(conduct.seed);
+  Lives lives;
+  cut(life, {}, search, random, lives, tally, false, "");
+  std::printf("%zu power cuts, %zu images, %zu second images, %zu recoveries\n", tally.cuts, tally.images,
+              tally.second_images, tally.recoveries);
+  return tally;
+}
+
+constexpr auto kShort = [](Life& life) { life.short_story(); };
+
+TEST(PowerCut, AfterAnyOperationOfAShortLifeLosesNothing) {
+  expect_nothing(search_after(new_disk(true), {}, kShort, {.most_exact = 8}));
+}
+
+TEST(PowerCut, DuringARecoveryLosesNothing) {
+  expect_nothing(search_after(new_disk(true), {}, kShort, {.most_exact = 3, .samples = 2, .every = 7, .second = 30}));
+}
+
+struct Mutant {
+  const char* name;
+  Vice vice;
+  Negligence negligence;
+};
+class Mutants : public testing::TestWithParam<Mutant> {};
+
+// Precautions that are left out are found.
+TEST_P(Mutants, IsFound) {
+  Conduct conduct;
+  conduct.vice = GetParam().vice;
+  conduct.negligence = GetParam().negligence;
+  const Tally tally = search_after(new_disk(true), conduct, kShort, {.most_exact = 4, .samples = 4});
+  EXPECT_FALSE(tally.wrong.empty());
+  if (!tally.wrong.empty()) std::printf("%s\n", tally.wrong.front().c_str());
+}
+
+INSTANTIATE_TEST_SUITE_P(PowerCut, Mutants,
+                         testing::Values(Mutant{"no_flush", Vice::no_flush, {}},
+                                         Mutant{"late_flush", Vice::late_flush, {}},
+                                         Mutant{"directories_not_synced", Vice::none, {"", true}},
+                                         Mutant{"segments_not_synced", Vice::none, {".seg", false}},
+                                         Mutant{"topic_meta_not_synced", Vice::none, {"topic.meta", false}},
+                                         Mutant{"group_meta_not_synced", Vice::none, {"group.meta", false}},
+                                         Mutant{"checkpoints_not_synced", Vice::none, {".state", false}},
+                                         Mutant{"bus_id_not_synced", Vice::none, {"bus.id", false}},
+                                         Mutant{"index_not_synced", Vice::none, {".idx", false}}),
+                         [](const auto& mutant) { return std::string(mutant.param.name); });
+
+}  // namespace
+}  // namespace penstock::crash
