@@ -75,7 +75,20 @@ std::optional<std::uint64_t> id_of_books(const std::string& directory) {
   return std::nullopt;
 }
 
+// A directory is found after a power cut if the ones above it were synced. Whoever made them may have been killed
+// before he could, so all of them are; one that may not be read, or knows no sync, was there before.
+Result<void> sync_way_to(std::string directory) {
+  while (directory != "/" && directory != ".") {
+    directory = io::directory_of(directory);
+    auto synced = io::sync_directory(directory);
+    if (!synced && synced.error().code() == Errc::disk) return tl::unexpected(name(synced.error(), directory));
+  }
+  return {};
+}
+
+// Before a bus has its id, it holds nothing.
 Result<std::uint64_t> create_bus_id(const std::string& directory) {
+  if (auto synced = sync_way_to(directory); !synced) return tl::unexpected(synced.error());
   const std::uint64_t id = id_of_books(directory).value_or(random64() | 1);
   const std::string text = id_line(id);
   if (auto done = io::replace_file(directory + kIdFile, std::as_bytes(std::span(text)), 0600); !done)

@@ -95,6 +95,10 @@ TEST(PowerCut, AfterAnyOperationOfAShortLifeLosesNothing) {
   expect_nothing(search_after(new_disk(true), {}, kShort, {.most_exact = 8}));
 }
 
+TEST(PowerCut, AtTheBirthOfABusLosesNothing) {
+  expect_nothing(search_after(new_disk(false), {}, [](Life& life) { life.birth_story(); }, {}));
+}
+
 TEST(PowerCut, DuringARecoveryLosesNothing) {
   expect_nothing(search_after(new_disk(true), {}, kShort, {.most_exact = 3, .samples = 2, .every = 7, .second = 30}));
 }
