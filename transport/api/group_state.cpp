@@ -1,11 +1,16 @@
 // The files of a group's state, one a topic: made from the checkpoint when they are missing.
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cstring>
+#include <optional>
 
 #include "api/feed.hpp"
 #include "api/group.hpp"
 #include "group/pattern.hpp"
+#include "io/file.hpp"
+#include "storage/segment.hpp"
+#include "storage/segment_set.hpp"
 
 namespace penstock::api {
 namespace {
@@ -18,6 +23,53 @@ constexpr std::uint64_t kBytesMost =
 struct CheckpointOwner {
   std::uint64_t topic_id;
   std::uint64_t group_id;
+};
+
+// Offsets that were given before a power cut, and lost in it: what a checkpoint says of them is about other events than
+// the log's, and where it says they stand others stand now. They lie between the end of a segment, which recovery
+// sealed, and the beginning of the next.
+class Holes {
+ public:
+  explicit Holes(const Topic& topic)
+      : topic_(topic), segments_(topic.directory()), listed_(segments_.refresh().has_value()) {}
+  // Where the log goes on, for an offset in a hole.
+  std::optional<group::Place> behind(std::uint64_t offset) {
+    if (!listed_ || offset >= topic_.header().base_offset) return std::nullopt;
+    const group::Place base{topic_.header().base_offset, topic_.header().base_position};
+    if (segments_.empty()) return base;
+    const auto index = segments_.find(offset);
+    if (!index || !look_at(*index) || offset < end_) return std::nullopt;
+    return *index + 1 == segments_.size() ? base : next_;
+  }
+
+ private:
+  // Nothing is known of a segment that is damaged, or of what comes behind it.
+  bool look_at(std::size_t index) {
+    if (seen_ == index) return known_;
+    seen_ = index;
+    const auto here = front(index);
+    known_ = here && here->progress && here->progress->sealed == 1;
+    if (known_) end_ = here->progress->offset;
+    if (!known_ || index + 1 == segments_.size()) return known_;
+    const auto next = front(index + 1);
+    known_ = next && next->header;
+    if (known_) next_ = {next->header->first_offset, next->header->first_position};
+    return known_;
+  }
+  std::optional<storage::Front> front(std::size_t index) const {
+    const auto fd = io::open_nofollow(segments_.path(index), O_RDONLY);
+    if (!fd) return std::nullopt;
+    auto front = storage::read_front(fd->get());
+    return front ? std::optional(std::move(*front)) : std::nullopt;
+  }
+
+  const Topic& topic_;
+  storage::SegmentSet segments_;
+  bool listed_;
+  std::optional<std::size_t> seen_;
+  bool known_ = false;
+  std::uint64_t end_ = 0;  // the offset after the segment's last
+  group::Place next_;      // where the one behind it begins
 };
 
 // Growing is rare, so the file is opened for it each time: ten thousand topics must not cost ten thousand descriptors.
@@ -106,7 +158,10 @@ Result<void> GroupState::create(const std::shared_ptr<Group>& group, std::string
     auto engine = group::GroupTopic::open(bytes, std::move(setup));
     if (!engine) return give_up(engine.error());
     const Place end = (*topic)->end();
-    if (auto restored = engine->restore(std::span(*saved).subspan(sizeof owner), {end.offset, end.position}, instant());
+    Holes holes(**topic);
+    const auto lost = [&holes](std::uint64_t offset) { return holes.behind(offset); };
+    if (auto restored =
+            engine->restore(std::span(*saved).subspan(sizeof owner), {end.offset, end.position}, instant(), lost);
         !restored)
       return give_up(restored.error());
   } else if (!saved && saved.error().code() != Errc::not_found && !forget) {

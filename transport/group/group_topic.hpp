@@ -154,10 +154,13 @@ class GroupTopic {
   // --- Checkpoints (snapshot.cpp, restore.cpp)
 
   void snapshot(std::vector<std::byte>& out, Instant at) const;
+  // For an offset that the log lost in a power cut and will never have: where it goes on. Nothing for all others.
+  using Lost = std::function<std::optional<Place>(std::uint64_t offset)>;
   // Into a new file that nobody else sees yet. A cursor beyond `end` is put there, and events at or after it are
-  // forgotten: the log does not have them. Leases come back as due now. Errc::corrupt: bytes that cannot be; no_space.
-  // After an error the file is to be made anew.
-  Result<void> restore(std::span<const std::byte> bytes, Place end, Instant at);
+  // forgotten: the log does not have them; so are those that `lost` knows, and a cursor there goes on behind them.
+  // Leases come back as due now. Errc::corrupt: bytes that cannot be; no_space. After an error the file is to be made
+  // anew.
+  Result<void> restore(std::span<const std::byte> bytes, Place end, Instant at, const Lost& lost = {});
 
  private:
   friend class Redrive;

@@ -150,7 +150,7 @@ Result<void> read_ids(const Region& region, SnapshotReader& reader, std::uint64_
 
 }  // namespace
 
-Result<void> GroupTopic::restore(std::span<const std::byte> bytes, Place end, Instant at) {
+Result<void> GroupTopic::restore(std::span<const std::byte> bytes, Place end, Instant at, const Lost& lost) {
   if (started() || region_.cells() != 0) return tl::unexpected(Error(Errc::already_exists));
   SnapshotReader reader(bytes);
   SnapshotHeader header;
@@ -160,7 +160,8 @@ Result<void> GroupTopic::restore(std::span<const std::byte> bytes, Place end, In
   if (auto read = read_marks(region_, reader, header.mark_words); !read) return read;
 
   const bool ahead = header.offset > end.offset;
-  const Place place = ahead ? end : Place{header.offset, header.position};
+  Place place = ahead ? end : Place{header.offset, header.position};
+  if (const auto next = lost && !ahead ? lost(header.offset) : std::nullopt) place = *next;
   const std::uint64_t beyond = setup_.marks ? end.offset : place.offset;  // events there are fresh, or not in the log
   if (header.cells > kCellsMax) return corrupt();
   std::vector<std::uint32_t> restored;
@@ -175,7 +176,7 @@ Result<void> GroupTopic::restore(std::span<const std::byte> bytes, Place end, In
     }
     in.number = i;
     restored.push_back(kNoCell);
-    if (in.cell.offset < beyond) cells.push_back(in);
+    if (in.cell.offset < beyond && !(lost && lost(in.cell.offset))) cells.push_back(in);
   }
   std::stable_sort(cells.begin(), cells.end(),
                    [](const Read& a, const Read& b) { return a.cell.offset < b.cell.offset; });

@@ -129,6 +129,25 @@ TEST_F(SnapshotTest, ACursorAheadOfTheLogIsPutAtItsEnd) {
   EXPECT_EQ(events, 6u);
 }
 
+// Offsets 4 to 99 were lost in a power cut; what stands where event 4 stood is event 100.
+TEST_F(SnapshotTest, WhatThePowerCutTookFromTheLogIsForgotten) {
+  for (int i = 0; i < 10; ++i) lease_next(a_, now_);
+  const auto bytes = taken(a_);
+  const auto lost = [](std::uint64_t offset) {
+    return offset >= 4 && offset < 100 ? std::optional(Place{100, position_of(4)}) : std::nullopt;
+  };
+  Mapping mapping;
+  GroupTopic back = open_view(mapping, options_, 7);
+  ASSERT_TRUE(back.restore(bytes, {120, position_of(24)}, now_, lost));
+  EXPECT_EQ(back.cursor(), (layout::CursorFields{position_of(4), 100, layout::kNoCell}));
+  std::vector<std::uint64_t> unsettled;
+  back.for_each_pending([&](const CellView& cell) {
+    unsettled.push_back(cell.offset);
+    return true;
+  });
+  EXPECT_EQ(unsettled, (std::vector<std::uint64_t>{0, 1, 2, 3}));
+}
+
 TEST_F(SnapshotTest, ProcessedIdsAreRemembered) {
   for (int i = 0; i < 5; ++i) {
     Lease lease = lease_next(a_, now_);
