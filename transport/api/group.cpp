@@ -72,6 +72,8 @@ Result<void> read_meta(const State& state, const GroupPlace& place, std::string_
 }
 
 Result<void> make_live(const State& state, GroupPlace& place, const layout::GroupFile& file) {
+  // Who made the group may have been stopped before he could.
+  if (auto synced = io::sync_directory(state.directory + "/groups"); !synced) return synced;
   if (auto made = place.make_live(state); !made) return made;
   auto fd = place.create(state, layout::kPage);
   if (!fd) return tl::unexpected(api::name(fd.error(), place.live_path()));

@@ -67,8 +67,11 @@ Result<void> make_live(const State& state, std::string_view name) {
   const std::uint64_t next = recovered->next_offset;
   meta->offset_bound = next + bound_step(meta->options);
   meta->clean = 0;
-  if (auto written = write_topic_meta(state, *meta, meta->options.durability == layout::Durability::disk); !written)
-    return tl::unexpected(written.error());
+  const bool durable = meta->options.durability == layout::Durability::disk;
+  if (auto written = write_topic_meta(state, *meta, durable); !written) return tl::unexpected(written.error());
+  // Who made the topic may have been stopped before he could.
+  if (durable)
+    if (auto synced = io::sync_directory(state.directory + "/topics"); !synced) return tl::unexpected(synced.error());
   const std::uint64_t bytes = layout::kRingAt + meta->options.ring_bytes;
   const shm::NewFile file{state.live.topic_path(std::string(name)), state.live.topic_path("." + std::string(name)),
                           state.access().topic_file(), bytes};
