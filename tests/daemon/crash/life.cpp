@@ -126,6 +126,10 @@ void Life::join() {
 void Life::publish(const std::string& topic, std::size_t size) {
   if (!producers_.contains(topic)) {
     auto producer = bus_->producer(topic, {.create = false, .block = 1ms});
+    if (!producer && producer.error().code() == Errc::not_found) {  // making it failed before
+      create(topic);
+      producer = bus_->producer(topic, {.create = false, .block = 1ms});
+    }
     if (!good(producer, "producer")) return;
     producers_.emplace(topic, std::move(*producer));
     auto watched = api::Topic::look(bus_->state(), topic);
@@ -175,6 +179,7 @@ void Life::abort_claim(const std::string& topic) {
 }
 
 bool Life::take(How how) {
+  if (!member_) join();  // it failed before
   if (!member_) return false;
   auto delivery = member_->next(0ns);
   if (!good(delivery, "next") || !*delivery) return false;
@@ -198,7 +203,7 @@ bool Life::take(How how) {
 
 void Life::start_worker() {
   const auto log = [this](int level, const std::string& text) {
-    if (level > 0) told_.push_back(text);
+    if (level > 0) remarks_.push_back(text);
   };
   DaemonOptions options;
   options.log = log;
@@ -209,10 +214,10 @@ void Life::start_worker() {
 
 void Life::stop_worker() {
   producers_.clear();
-  const std::size_t before = told_.size();
+  const std::size_t before = told_.size() + remarks_.size();
   const bool whole = good(worker_->finish(), "finish");
   worker_.reset();
-  if (!whole || told_.size() != before) return;
+  if (!whole || told_.size() + remarks_.size() != before) return;
   history_.add(
       now(), [settled = settled_](Knowledge& known) { known.settled_on_disk.insert(settled.begin(), settled.end()); });
 }
@@ -224,13 +229,13 @@ void Life::work(std::size_t rounds) {
 
 void Life::rest() {
   const std::set<EventKey> settled = settled_;
-  const std::size_t before = told_.size();
+  const std::size_t before = told_.size() + remarks_.size();
   for (int i = 0; i < 4; ++i) {
     advance_clock(300'000'000);
     work(1000);
   }
   sample();
-  if (told_.size() != before || !worker_) return;
+  if (told_.size() + remarks_.size() != before || !worker_) return;
   history_.add(now(), [settled](Knowledge& known) { known.settled_on_disk.insert(settled.begin(), settled.end()); });
 }
 
@@ -311,6 +316,32 @@ void Life::long_story(std::size_t steps) {
   }
 }
 
+bool Life::heals() {
+  recorder_->decide = nullptr;
+  conduct_.faults = nullptr;
+  told_.clear();
+  if (!bus_) open();
+  if (!bus_) return false;
+  const auto topics = bus_->topics();
+  for (const std::string& topic : kTopics)
+    if (std::count(topics->begin(), topics->end(), topic) == 0) create(topic);
+  if (!member_) join();
+  if (!worker_) start_worker();
+  for (const std::string& topic : kTopics) publish(topic, 50);
+  rest();
+  told_.clear();  // what went wrong before may be told once more
+  for (const std::string& topic : kTopics) publish(topic, 50);
+  rest();
+  while (take(How::ack)) {
+  }
+  rest();
+  for (const auto& [key, serial] : given_) {
+    if (seen_durable_[key.first] <= key.second) told_.push_back(key.first + " does not become durable again");
+    if (serial != kNoEvent && !delivered_.contains(key)) told_.push_back(key.first + " is not delivered");
+  }
+  return told_.empty();
+}
+
 void Life::scan(Findings& out) {
   const auto topics = bus_->topics();
   if (!good(topics, "topics")) return;
@@ -336,14 +367,14 @@ void Life::scan(Findings& out) {
       return true;
     };
     visitor.damage = [&](const Damage& damage) {
-      told_.push_back(topic + ": damage: " + damage.problem);
+      remarks_.push_back(topic + ": damage: " + damage.problem);
       return true;
     };
     static_cast<void>(good(log->scan({}, visitor), "scan"));
     const auto reports = log->verify();
     if (!good(reports, "verify")) continue;
     for (const FileReport& report : *reports)
-      for (const std::string& problem : report.problems) told_.push_back(report.file + ": " + problem);
+      for (const std::string& problem : report.problems) remarks_.push_back(report.file + ": " + problem);
   }
 }
 
@@ -378,11 +409,13 @@ Findings Life::find() {
   out.delivered = delivered_;
   out.given = given_;
   out.complaints = told_;
+  out.remarks = remarks_;
   return out;
 }
 
-std::vector<std::string> judge(const Knowledge& known, const Findings& found) {
+std::vector<std::string> judge(const Knowledge& known, const Findings& found, bool refused) {
   std::vector<std::string> out = found.complaints;
+  if (!refused) out.insert(out.end(), found.remarks.begin(), found.remarks.end());
   const auto wrong = [&out](const std::string& what, const EventKey& key) {
     out.push_back(what + ": " + key.first + " " + std::to_string(key.second));
   };

@@ -60,7 +60,8 @@ struct Conduct {
 
 // What a life finds that begins after a power cut.
 struct Findings {
-  std::vector<std::string> complaints;  // of the library itself, and what is wrong whatever was promised
+  std::vector<std::string> complaints;  // what is wrong whatever was promised
+  std::vector<std::string> remarks;     // warnings, what verification says; a disk that refused leaves reason for some
   std::set<std::string> topics;
   bool group = false;
   std::map<EventKey, std::uint64_t> events;
@@ -79,6 +80,8 @@ class Life {
   void short_story();
   void long_story(std::size_t steps);
   void birth_story();  // of a bus whose directory is not there yet
+  // Nothing fails from here on: does everything go on by itself? False: told() says what does not.
+  bool heals();
   // What there is; then goes on with it for a while, and ends cleanly.
   Findings find();
 
@@ -86,6 +89,7 @@ class Life {
   const Tree& disk() const { return recorder_->tree(); }
   const History& history() const { return history_; }
   const std::vector<std::string>& told() const { return told_; }
+  const std::vector<std::string>& remarks() const { return remarks_; }
   std::size_t faults() const { return faults_; }
   void compare() const { recorder_->compare(); }
 
@@ -114,7 +118,8 @@ class Life {
   std::string folder_, bus_path_, live_path_;
   std::unique_ptr<Recorder> recorder_;
   History history_;
-  std::vector<std::string> told_;  // warnings, and refusals
+  std::vector<std::string> told_;     // what was refused, and what is wrong
+  std::vector<std::string> remarks_;  // warnings
   std::size_t faults_ = 0;
 
   std::unique_ptr<Bus> bus_;
@@ -131,7 +136,7 @@ class Life {
 // The disk of a machine on which only bus.toml was written; without it, the bus's directory is missing too.
 Tree new_disk(bool settings);
 
-// What is wrong with the findings; empty: nothing.
-std::vector<std::string> judge(const Knowledge& known, const Findings& found);
+// What is wrong with the findings; empty: nothing. `refused`: the disk did refuse something before the power cut.
+std::vector<std::string> judge(const Knowledge& known, const Findings& found, bool refused);
 
 }  // namespace penstock::crash

@@ -85,7 +85,7 @@ std::optional<NodeId> Recorder::at(const Place& place) const {
 
 Fault Recorder::begin(const Op& op) {
   if (before) before();
-  return decide ? decide(ops_.size(), op) : Fault{};
+  return decide ? decide(calls_++, op) : Fault{};
 }
 
 void Recorder::done(Op op) {

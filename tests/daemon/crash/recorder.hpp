@@ -70,6 +70,7 @@ class Recorder {
   Tree base_, visible_;
   std::vector<Op> ops_;
   std::map<Inode, NodeId> inodes_;
+  std::size_t calls_ = 0;
   bool paused_ = false;
 };
 
