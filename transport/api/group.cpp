@@ -252,6 +252,8 @@ Result<void> Group::take_away(const State& state, const GroupPlace& place, std::
   }
   if (error && error != std::errc::no_such_file_or_directory)
     return refuse(Errc::permission, from, std::uint32_t(error.value()));
+  // On disk too, before anything in it goes: half a group would be taken for a damaged one.
+  if (auto synced = io::sync_directory(state.directory + "/groups"); !synced) return synced;
   fs::remove_all(to, ignored);
   for (const auto& entry : fs::directory_iterator(place.live("."), ignored)) {
     const std::string file = entry.path().filename().string();

@@ -201,6 +201,8 @@ Result<void> take_away(const State& state, const std::string& name, std::uint64_
   // The directory leaves its name in one step.
   if (::rename(from.c_str(), to.c_str()) != 0 && errno != ENOENT)
     return tl::unexpected(api::name(io::error_of(errno), from));
+  // On disk too, before anything in it goes: half a topic would be taken for a damaged one.
+  if (auto synced = io::sync_directory(state.directory + "/topics"); !synced) return synced;
   forget_in_groups(state, name);
   std::filesystem::remove_all(to, ignored);
   ::unlink(state.live.topic_path(name).c_str());
@@ -253,9 +255,9 @@ Result<void> create_topic(const StatePtr& state, std::string_view name, const To
   if (auto written = write_topic_meta(*state, meta, true); !written) return tl::unexpected(written.error());
   if (auto synced = io::sync_directory(state->directory + "/topics"); !synced) return tl::unexpected(synced.error());
   if (auto live = make_live(*state, name); !live) {
-    std::error_code ignored;  // no space for the ring: no topic either
-    std::filesystem::remove_all(state->topic_directory(name), ignored);
-    return tl::unexpected(live.error());
+    const Error why = live.error();  // no space for the ring: no topic either
+    static_cast<void>(take_away(*state, std::string(name), 0));
+    return tl::unexpected(why);
   }
   state->announce_topics();
   return {};
