@@ -207,6 +207,7 @@ Result<void> Rounds::finish() {
   const std::int64_t deadline = api::monotonic_ns() + kDrain;
   Result<void> out = persister_.drain(deadline);
   for (const auto& book : books_) book->move_letters(INT64_MAX, INT64_MAX);
+  refresh();  // a letter may have been its queue's first
   if (auto again = persister_.drain(deadline); !again) out = again;
   for (const auto& book : books_) {
     book->checkpoint(false);  // one that was waiting for its letters

@@ -105,6 +105,10 @@ TEST(PowerCut, AtTheBirthOfABusLosesNothing) {
   expect_nothing(search_after(new_disk(false), {}, [](Life& life) { life.birth_story(); }, {}));
 }
 
+TEST(PowerCut, AfterAStopLosesNoLetter) {
+  expect_nothing(search_after(new_disk(true), {}, [](Life& life) { life.stop_story(); }, {}));
+}
+
 TEST(PowerCut, DuringARecoveryLosesNothing) {
   expect_nothing(search_after(new_disk(true), {}, kShort, {.most_exact = 3, .samples = 2, .every = 7, .second = 30}));
 }

@@ -217,7 +217,7 @@ void Life::stop_worker() {
   const std::size_t before = told_.size() + remarks_.size();
   const bool whole = good(worker_->finish(), "finish");
   worker_.reset();
-  if (!whole || told_.size() + remarks_.size() != before) return;
+  if (!whole || told_.size() + remarks_.size() != before || faults_ != 0) return;
   history_.add(
       now(), [settled = settled_](Knowledge& known) { known.settled_on_disk.insert(settled.begin(), settled.end()); });
 }
@@ -235,7 +235,7 @@ void Life::rest() {
     work(1000);
   }
   sample();
-  if (told_.size() + remarks_.size() != before || !worker_) return;
+  if (told_.size() + remarks_.size() != before || !worker_ || faults_ != 0) return;
   history_.add(now(), [settled](Knowledge& known) { known.settled_on_disk.insert(settled.begin(), settled.end()); });
 }
 
@@ -268,6 +268,17 @@ void Life::short_story() {
   start_worker();
   publish("a", 5000);
   rest();
+}
+
+void Life::stop_story() {
+  open();
+  create("a");
+  join();
+  start_worker();
+  publish("a", 100);
+  rest();
+  take(How::reject);
+  stop_worker();
 }
 
 void Life::birth_story() {

@@ -79,6 +79,7 @@ class Life {
   // A short one with a little of everything, and one of so many random steps.
   void short_story();
   void long_story(std::size_t steps);
+  void stop_story();   // whose first letter is written by a daemon that stops
   void birth_story();  // of a bus whose directory is not there yet
   // Nothing fails from here on: does everything go on by itself? False: told() says what does not.
   bool heals();
