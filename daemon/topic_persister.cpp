@@ -32,6 +32,7 @@ TopicPersister::TopicPersister(std::shared_ptr<api::Topic> topic, api::Place on_
     durable_ = on_disk;
     publish_durable();
   }
+  topic_->writable()->durable_error.store(0, std::memory_order_release);  // a daemon's before us
   mark_.position = durable_.position;
   mark_.offset = durable_.offset;
   storage::SegmentSet segments(options_.directory);
