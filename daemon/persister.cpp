@@ -51,16 +51,17 @@ Result<void> Persister::drain(std::int64_t deadline_ns) {
   for (const auto& topic : topics_) ends.push_back(topic->topic().end().position);
   for (;;) {
     const bool did = step(api::now_ns(), 1'000'000);
-    bool all = true;
+    bool all = true, failed = false;
     for (std::size_t i = 0; i < topics_.size(); ++i) {
       const api::Topic& topic = topics_[i]->topic();
       if (topic.deleted()) continue;
       if (const auto error = topic.control()->durable_error.load(); error != 0)
         return api::refuse(Errc::disk, "topic " + topic.name(), std::uint32_t(error));
       all &= topic.durable_end().position >= ends[i];
+      failed |= topics_[i]->failed();
     }
     // Nothing to do and not all: an open claim of a living producer, which is not waited for.
-    if (all || (!did && idle())) return {};
+    if (all || (!did && idle() && !failed)) return {};
     if (api::monotonic_ns() > deadline_ns) return api::refuse(Errc::timed_out, "writing what was committed");
   }
 }

@@ -44,7 +44,8 @@ class TopicPersister {
   bool start(io::Disk& disk, std::uint64_t tag, std::int64_t now);
   void complete(int error, std::int64_t now);
   bool busy() const { return in_flight_; }
-  bool behind() const;  // settled or open claims are not on disk yet
+  bool behind() const;                            // settled or open claims are not on disk yet
+  bool failed() const { return failures_ != 0; }  // what was tried last; it is tried again
   const api::Topic& topic() const { return *topic_; }
   api::Topic& topic() { return *topic_; }
   // Everything on disk is sealed and marked. Call when nothing is in flight.
