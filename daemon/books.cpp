@@ -275,7 +275,7 @@ void Books::checkpoint(bool force) {
       api::take_checkpoint(*watch->state, watch->bytes);
       watch->dlq_end = dlq() != nullptr ? dlq()->end().offset : 0;
     }
-    if (!force && !dlq_on_disk(*watch)) continue;
+    if (!dlq_on_disk(*watch)) continue;
     auto written = api::write_checkpoint(*watch->state, watch->bytes, force);
     if (!written) {
       if (!state_told_) log_(2, "group " + name() + ": its state is not written to disk: " + written.error().message());

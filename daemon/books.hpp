@@ -27,8 +27,8 @@ class Books {
   bool move_letters(std::int64_t now, std::int64_t deadline);
   // Sweeps what has leases, for members that are gone.
   void sweep();
-  // Writes what changed since the last time, each once the dead letters it no longer has are on disk. `force`: waits
-  // for nothing; the caller has written everything.
+  // Writes what changed since the last time, each once the dead letters it no longer has are on disk. `force`: both
+  // copies, where the bus is to rest.
   void checkpoint(bool force);
 
  private:

@@ -1,6 +1,7 @@
 #include "daemon/persister.hpp"
 
 #include <algorithm>
+#include <cerrno>
 
 namespace penstock::daemon {
 namespace {
@@ -49,7 +50,7 @@ bool Persister::behind() const {
 Result<void> Persister::drain(std::int64_t deadline_ns) {
   std::vector<std::uint64_t> ends;
   for (const auto& topic : topics_) ends.push_back(topic->topic().end().position);
-  for (;;) {
+  for (int quiet = 0;;) {
     const bool did = step(api::now_ns(), 1'000'000);
     bool all = true, failed = false;
     for (std::size_t i = 0; i < topics_.size(); ++i) {
@@ -62,6 +63,8 @@ Result<void> Persister::drain(std::int64_t deadline_ns) {
     }
     // Nothing to do and not all: an open claim of a living producer, which is not waited for.
     if (all || (!did && idle() && !failed)) return {};
+    // What failed is tried once more in the next round; who finds nothing to try then has failed.
+    if (!did && idle() && ++quiet > 2) return api::refuse(Errc::disk, "writing what was committed", EIO);
     if (api::monotonic_ns() > deadline_ns) return api::refuse(Errc::timed_out, "writing what was committed");
   }
 }
