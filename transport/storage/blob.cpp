@@ -101,7 +101,8 @@ Result<void> Blob::write(std::span<const std::byte> bytes, bool sync) {
     // The older copy may be the only durable one: make the newest durable before giving that up.
     const Result<io::Fd> newest = io::open_nofollow(copy_path(newest_), O_RDONLY);
     if (!newest) return tl::unexpected(newest.error());
-    if (Result<void> done = io::sync_data(newest->get()); !done) return done;
+    if (!io::sync_data(newest->get()))
+      if (Result<void> done = renew(newest_); !done) return done;
     if (Result<void> done = io::sync_directory(io::directory_of(path_)); !done) return done;
     newest_synced_ = true;
   }
@@ -114,6 +115,13 @@ Result<void> Blob::write(std::span<const std::byte> bytes, bool sync) {
   }
   newest_ = older, ++sequence_, newest_synced_ = sync;
   return {};
+}
+
+// A file whose flush failed may never be durable, whatever a later flush says: what it holds goes to a new one.
+Result<void> Blob::renew(int copy) {
+  const Result<std::vector<std::byte>> bytes = io::read_file(copy_path(copy), options_.most, options_.owner);
+  if (!bytes) return tl::unexpected(bytes.error());
+  return io::replace_file(copy_path(copy), *bytes, options_.mode, true);
 }
 
 Result<void> Blob::write_both(std::span<const std::byte> bytes, bool sync) {

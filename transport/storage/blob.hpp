@@ -44,6 +44,7 @@ class Blob {
 
  private:
   Result<std::vector<std::byte>> look();
+  Result<void> renew(int copy);
   Result<void> write_copy(int copy, std::span<const std::byte> bytes, bool sync);
   std::string copy_path(int copy) const { return path_ + (copy == 0 ? ".a" : ".b"); }
 
