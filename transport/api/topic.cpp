@@ -308,7 +308,7 @@ Result<std::shared_ptr<Topic>> Topic::open_locked(const StatePtr& state, std::st
   }
   if (topic || topic.error().code() != Errc::not_found) return topic;
   if (auto made = make_live(*state, name); !made) return tl::unexpected(made.error());
-  if (state->access().shared) state->announce_topics();  // consumers may be waiting for it
+  state->announce_topics();  // who made it may have been stopped before he told; with [access] consumers wait for it
   return map(state, name, writable);
 }
 
