@@ -15,7 +15,7 @@ namespace {
 constexpr std::int64_t kTick = 100'000'000;           // how long an idle daemon sleeps at most
 constexpr std::int64_t kBooksTurn = 20'000'000;       // after so long the disk is looked at again
 constexpr std::size_t kNewGroups = 256;               // names of groups looked at in a round: there may be any number
-constexpr std::int64_t kRetainEvery = 1'000'000'000;  // old segments
+constexpr std::int64_t kRetainEvery = 1'000'000'000;  // old segments, and what nobody told of
 constexpr std::int64_t kReapWait = 200'000;      // completions are waited for this long before new work is looked for
 constexpr std::int64_t kDrain = 30'000'000'000;  // a stop waits this long for the disk
 constexpr std::int64_t kLastBreath = 5'000'000'000;  // a killed daemon's files are closed within this
@@ -132,30 +132,42 @@ void Rounds::find_groups() {
   }
 }
 
+// True: there is one that was not known.
+bool Rounds::find_topics(std::set<std::string>& complaints) {
+  const auto known = [this] { return persister_.topics().size() + memory_topics_.size(); };
+  persister_.remove_deleted();
+  std::erase_if(memory_topics_, [](const auto& topic) { return topic->deleted(); });
+  const std::size_t before = known();
+  for (const std::string& name : api::topic_names(*state_)) {
+    const bool memory = std::any_of(memory_topics_.begin(), memory_topics_.end(),
+                                    [&](const auto& topic) { return topic->name() == name; });
+    if (memory || persister_.has(name)) continue;
+    if (auto added = add_topic(name); !added) complaints.insert(added.error().message());
+  }
+  return known() > before;
+}
+
+// Who makes a topic or a group tells of it afterwards, and may die in between: so we look now and then, and tell
+// members and readers of each topic that is new to us.
 void Rounds::refresh() {
   const layout::LiveHeader* live = state_->live.header();
   const std::uint64_t topic_news = live->topics_epoch.load(std::memory_order_seq_cst);
   const std::uint64_t group_news = state_->live.groups_epoch().load(std::memory_order_seq_cst);
   if (looked_ && topic_news == topics_epoch_ && group_news == groups_epoch_) return;
   std::set<std::string> complaints;
-  const auto check = [&](const Result<void>& done) {
-    if (!done) complaints.insert(done.error().message());
-  };
-  persister_.remove_deleted();
-  std::erase_if(memory_topics_, [](const auto& topic) { return topic->deleted(); });
-  for (const std::string& name : api::topic_names(*state_)) {
-    const bool memory = std::any_of(memory_topics_.begin(), memory_topics_.end(),
-                                    [&](const auto& topic) { return topic->name() == name; });
-    if (!memory && !persister_.has(name)) check(add_topic(name));
-  }
+  const bool found = find_topics(complaints);
   find_groups();
-  for (const auto& book : books_) check(book->refresh());
+  for (const auto& book : books_)
+    if (auto done = book->refresh(); !done) complaints.insert(done.error().message());
   for (const std::string& complaint : complaints)
     if (!refused_.contains(complaint)) log_(2, complaint);
   refused_ = std::move(complaints);
   looked_ = true;
   topics_epoch_ = topic_news;
   groups_epoch_ = group_news;
+  if (!found) return;
+  state_->announce_topics();
+  ++topics_epoch_;  // that is no news to us
 }
 
 // Each group in its turn. Their members write what is read here, so no group's pages may keep the disk waiting.
@@ -188,8 +200,8 @@ bool Rounds::work(std::int64_t now) {
     persister_.retain(api::now_ns());
     if (!did) persister_.mend_one_index();
     next_retain_ = now + kRetainEvery;
-    // Consumers can take back the news of a group; and what was refused may be mended.
-    if (state_->access().shared || !refused_.empty()) looked_ = false;
+    // Some news never comes, with [access] consumers can take back that of a group, and what was refused may be mended.
+    looked_ = false;
   }
   return did || !persister_.idle();
 }

@@ -35,6 +35,7 @@ class Rounds {
   Rounds(api::StatePtr state, shm::Fd lock, shm::Handle handle, const DaemonOptions& options, Log log,
          std::unique_ptr<io::Disk> disk);
   void refresh();
+  bool find_topics(std::set<std::string>& complaints);
   void find_groups();
   bool keep_books(std::int64_t now);
   Result<void> add_topic(const std::string& name);
