@@ -140,13 +140,16 @@ Result<bool> Books::move_one(Watch& watch, const group::CellView& cell) {
   }
   letter.group = group_->name();
   const auto holder = group_->state()->live.handles().copy(cell.fields.slot);
+  const auto note = watch.state->engine().note(cell);
   letter.member = "slot " + std::to_string(cell.fields.slot);
-  if (auto note = watch.state->engine().note(cell)) {
+  // The note may be of the delivery before, and the slot somebody else's by now.
+  if (note && note->delivered == cell.fields.delivered)
+    letter.member += ", pid " + std::to_string(note->pid);
+  else if (holder && holder->incarnation == cell.fields.incarnation)
+    letter.member += ", pid " + std::to_string(holder->pid);
+  if (note) {
     letter.error_class = note->error_class;
     letter.reason = note->reason;
-    letter.member += ", pid " + std::to_string(note->pid);
-  } else if (holder) {
-    letter.member += ", pid " + std::to_string(holder->pid);
   }
   letter.first_failure = Timestamp(std::chrono::nanoseconds(cell.first_failure));
   letter.last_failure = Timestamp(std::chrono::nanoseconds(cell.last_failure));
