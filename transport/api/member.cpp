@@ -22,6 +22,8 @@ std::uint64_t key_of(const EventView::Raw& event, const layout::GroupOptions& op
   return hash == 0 ? 1 : hash;
 }
 
+bool stale(const Error& error) { return error.code() == Errc::stale_lease; }
+
 }  // namespace
 
 bool MemberTopic::should_sweep(std::int64_t now) const {
@@ -51,7 +53,7 @@ Result<bool> MemberTopic::begin() {
   return true;
 }
 
-// A lease was taken: is this an event to be processed, now?
+// A lease was taken: is this an event to be processed, now? If the lease ran out meanwhile, that is for others to find.
 Result<std::optional<MemberTopic::Work>> MemberTopic::deliver(group::Lease lease, const Feed::Next& found) {
   group::GroupTopic& engine = state_->engine();
   const group::Instant at = instant();
@@ -60,19 +62,21 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::deliver(group::Lease lease
   const EventView view(found.event);
   if (!found.event.attributes.empty() && !redriven) {
     if (const auto due = log::find_time(found.event.attributes, layout::Attribute::deliver_at); due && *due > at.wall) {
-      if (auto parked = engine.park_until(lease, *due, at); !parked) return tl::unexpected(parked.error());
+      if (auto parked = engine.park_until(lease, *due, at); !parked && !stale(parked.error()))
+        return tl::unexpected(parked.error());
       return std::nullopt;
     }
     if (const auto end = log::find_time(found.event.attributes, layout::Attribute::expires_at); end && *end < at.wall) {
       auto settled = options.expired == layout::Expired::skip
                          ? engine.settle_overdue(lease)
                          : engine.reject(lease, at, {"expired", "its time to live was over"}, layout::Failure::overdue);
-      if (!settled) return tl::unexpected(settled.error());
+      if (!settled && !stale(settled.error())) return tl::unexpected(settled.error());
       return std::nullopt;
     }
   }
   if (found.event.given_id && options.dedupe != 0 && !redriven) {
     auto admitted = engine.admit(lease, at);
+    if (!admitted && stale(admitted.error())) return std::nullopt;
     if (!admitted) {
       static_cast<void>(engine.release(lease, at));
       return tl::unexpected(name(admitted.error(), "the dedupe window of group " + state_->group().name()));
@@ -83,7 +87,7 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::deliver(group::Lease lease
           std::clamp(group::since(std::uint64_t(found.event.time_ns), at.wall) / 4, kParkFor, kParkMost);
       auto settled =
           *admitted == group::Admit::duplicate ? engine.settle_duplicate(lease) : engine.park(lease, at.now + wait);
-      if (!settled && settled.error().code() != Errc::stale_lease) return tl::unexpected(settled.error());
+      if (!settled && !stale(settled.error())) return tl::unexpected(settled.error());
       return std::nullopt;
     }
   }
