@@ -322,8 +322,8 @@ Result<std::shared_ptr<Topic>> Topic::open(const StatePtr& state, std::string_vi
   }
   if (topic || topic.error().code() != Errc::not_found) return topic;
   if (!topic_exists(*state, name)) {
-    auto meta = read_topic_meta(*state, name);  // says whether it is missing or cannot be read
-    return tl::unexpected(meta.error());
+    // Says whether it is missing or cannot be read; or it was made just now.
+    if (auto meta = read_topic_meta(*state, name); !meta) return tl::unexpected(meta.error());
   }
   // Consumers of a bus with [access] can't make it: to them it is not there yet.
   if (!state->live.publishes()) return refuse(Errc::not_found, "topic " + std::string(name) + " in shared memory");

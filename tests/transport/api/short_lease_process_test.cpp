@@ -1,6 +1,6 @@
 // A member stopped at every change that its search for work makes, until its lease is somebody else's: it is told of no
 // error, for it never knew of that lease.
-#include "support/stage.hpp"
+#include "tests/support/stage.hpp"
 
 namespace penstock::test {
 namespace {

@@ -1,5 +1,8 @@
 #include "api/topic.hpp"
 
+#include <atomic>
+#include <thread>
+
 #include "tests/support/stage.hpp"
 
 namespace penstock::test {
@@ -47,6 +50,27 @@ TEST(Group, ItsFirstMemberTellsTheDaemonOfIt) {
   EXPECT_GT(told, before);
   const auto second = bus.consumer("g");
   EXPECT_EQ(epoch, told);
+}
+
+// Its directory comes first, then what says that it exists: to who looks in between it is not there yet.
+TEST(Topic, ThatIsBeingMadeIsThereOrNot) {
+  const Stage stage;
+  constexpr int kTopics = 300;
+  std::atomic<int> made{0};
+  std::thread maker([&] {
+    Bus bus = stage.open();
+    for (; made < kTopics; ++made)
+      EXPECT_TRUE(
+          bus.create_topic("t" + std::to_string(made), {.durability = Durability::memory, .ring_bytes = 64 << 10}));
+  });
+  Bus bus = stage.open();
+  for (int next = 0; next < kTopics; next = made) {
+    const auto producer = bus.producer("t" + std::to_string(next), {.create = false});
+    if (producer) continue;
+    EXPECT_EQ(producer.error().code(), Errc::not_found) << producer.error().message();
+    if (HasFailure()) break;
+  }
+  maker.join();
 }
 
 }  // namespace
