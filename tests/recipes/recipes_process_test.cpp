@@ -14,9 +14,9 @@
 #include <sstream>
 #include <thread>
 
+#include "killable.hpp"
 #include "tests/support/scratch.hpp"
 #include "tools/recipes/sqlite.hpp"
-#include "victims.hpp"
 
 namespace penstock::test {
 namespace {
@@ -93,10 +93,10 @@ class Storm {
         victims_.emplace_back([this] { return hasty_member(bus_, by_id_); });
     }
     victims_.emplace_back(std::vector{recipes + "order_service", shop_}, input_, log_);
-    for (Victim& victim : victims_) victim.start();
+    for (Killable& victim : victims_) victim.start();
   }
   ~Storm() {
-    for (Victim& victim : victims_) victim.kill();
+    for (Killable& victim : victims_) victim.kill();
     static_cast<void>(Bus::remove(bus_));
   }
   Storm(const Storm&) = delete;
@@ -117,7 +117,7 @@ class Storm {
   void make();
   void order();
   bool idle();
-  void look_whether_ended(Victim& victim);
+  void look_whether_ended(Killable& victim);
   std::string compare(const std::string& where, std::vector<std::string> lines) const;
   std::vector<std::string> lines_of(const std::string& database);
   std::vector<std::string> events_of(const std::string& topic);
@@ -131,7 +131,7 @@ class Storm {
   const std::string bus_ = folder_ / "bus", shop_ = folder_ / "shop.db", by_position_ = folder_ / "position.db",
                     by_id_ = folder_ / "id.db", input_ = folder_ / "orders", log_ = folder_ / "log";
   std::vector<std::string> orders_;
-  std::vector<Victim> victims_;  // by Who
+  std::vector<Killable> victims_;  // by Who
   std::string ended_badly_;
 };
 
@@ -174,7 +174,7 @@ void Storm::rage() {
   for (std::size_t i = 0; i < kKillsARound; ++i, ++kills) {
     order();
     const Who who = chain_.killed[random_() % chain_.killed.size()];
-    Victim& victim = victims_[who];
+    Killable& victim = victims_[who];
     look_whether_ended(victim);
     if (random_() % 2 == 0) {
       at_calls += victim.kill_at_a_call(random_) ? 1 : 0;
@@ -188,14 +188,14 @@ void Storm::rage() {
 }
 
 void Storm::reboot() {
-  for (Victim& victim : victims_) victim.kill();
+  for (Killable& victim : victims_) victim.kill();
   std::filesystem::remove_all(std::filesystem::read_symlink(bus_ + "/live"));
-  for (Victim& victim : victims_) victim.start();
+  for (Killable& victim : victims_) victim.start();
   ++reboots;
 }
 
 // Nobody ends by himself but the service, when it has taken all orders.
-void Storm::look_whether_ended(Victim& victim) {
+void Storm::look_whether_ended(Killable& victim) {
   const auto status = victim.ended();
   if (!status || (&victim == &victims_[service] && *status == 0) || !ended_badly_.empty()) return;
   std::ostringstream log;
@@ -241,7 +241,7 @@ Offset Storm::end_of_orders() {
 
 // Whether all orders were taken and nobody has anything left to do with them.
 bool Storm::idle() {
-  for (Victim& victim : victims_) look_whether_ended(victim);
+  for (Killable& victim : victims_) look_whether_ended(victim);
   if (!ended_badly_.empty()) return true;
   if (victims_[service].running() || number(shop_, "SELECT count(*) FROM outbox") != 0) return false;
   Bus bus = good(Bus::open(bus_));

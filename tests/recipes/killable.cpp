@@ -1,4 +1,4 @@
-#include "victims.hpp"
+#include "killable.hpp"
 
 #include <fcntl.h>
 #include <sys/prctl.h>
@@ -34,18 +34,18 @@ std::optional<int> next_stop(pid_t pid) {
 
 }  // namespace
 
-Victim::Victim(Victim&& other) noexcept
+Killable::Killable(Killable&& other) noexcept
     : arguments_(std::move(other.arguments_)),
       input_(std::move(other.input_)),
       log_(std::move(other.log_)),
       act_(std::move(other.act_)),
       pid_(std::exchange(other.pid_, 0)) {}
 
-std::string Victim::name() const {
+std::string Killable::name() const {
   return arguments_.empty() ? "a function" : std::filesystem::path(arguments_.front()).filename().string();
 }
 
-void Victim::start() {
+void Killable::start() {
   pid_ = ::fork();
   if (pid_ != 0) return;
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -62,7 +62,7 @@ void Victim::start() {
   ::_exit(127);
 }
 
-void Victim::kill() {
+void Killable::kill() {
   if (pid_ == 0) return;
   ::kill(pid_, SIGKILL);
   // It may have stopped once more before it died.
@@ -71,7 +71,7 @@ void Victim::kill() {
   pid_ = 0;
 }
 
-bool Victim::kill_at_a_call(std::mt19937_64& random) {
+bool Killable::kill_at_a_call(std::mt19937_64& random) {
   bool looked = false;
   if (pid_ != 0 && ::ptrace(PTRACE_SEIZE, pid_, nullptr, PTRACE_O_TRACESYSGOOD) == 0) {
     ::ptrace(PTRACE_INTERRUPT, pid_, nullptr, nullptr);
@@ -93,7 +93,7 @@ bool Victim::kill_at_a_call(std::mt19937_64& random) {
   return looked;
 }
 
-std::optional<int> Victim::ended() {
+std::optional<int> Killable::ended() {
   int status = 0;
   if (pid_ == 0 || ::waitpid(pid_, &status, WNOHANG) != pid_) return std::nullopt;
   pid_ = 0;

@@ -11,16 +11,16 @@
 
 namespace penstock::test {
 
-class Victim {
+class Killable {
  public:
   // A program with its arguments, which reads its input from this file and complains into that one.
-  Victim(std::vector<std::string> arguments, std::string input, std::string log)
+  Killable(std::vector<std::string> arguments, std::string input, std::string log)
       : arguments_(std::move(arguments)), input_(std::move(input)), log_(std::move(log)) {}
   // A function of this test, in a process of its own.
-  explicit Victim(std::function<int()> act) : act_(std::move(act)) {}
-  ~Victim() { kill(); }
-  Victim(Victim&& other) noexcept;
-  Victim& operator=(Victim&&) = delete;
+  explicit Killable(std::function<int()> act) : act_(std::move(act)) {}
+  ~Killable() { kill(); }
+  Killable(Killable&& other) noexcept;
+  Killable& operator=(Killable&&) = delete;
 
   void start();
   bool running() const { return pid_ != 0; }
