@@ -147,6 +147,8 @@ void Storm::make() {
   good(bus.consumer("ledger", {"invoices"}, patient));
   for (const std::string& database : {by_position_, by_id_})
     sqlite::Database(database.c_str()).run("CREATE TABLE ledger (line TEXT NOT NULL)");
+  // The reader makes its own; here it is looked into before the reader has come so far.
+  sqlite::Database(by_position_.c_str()).run("CREATE TABLE place (topic TEXT PRIMARY KEY, next INTEGER NOT NULL)");
   if (!chain_.ids_are_unique) sqlite::Database(by_id_.c_str()).run("CREATE TABLE done (id TEXT)");
 }
 
