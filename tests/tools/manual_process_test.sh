@@ -106,7 +106,7 @@ printf 'x\n' | penstock pub payment.confirmed
 offers() {
   local wanted=$1
   shift
-  complete_line "$@" | grep -qx -e "$wanted" || fail "after '$*' completion does not offer $wanted"
+  grep -qx -e "$wanted" <<<"$(complete_line "$@")" || fail "after '$*' completion does not offer $wanted"
 }
 offers topic penstock t
 offers create penstock topic c
