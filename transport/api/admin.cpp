@@ -109,7 +109,9 @@ Result<std::vector<std::string>> Bus::groups() const {
   return out;
 }
 
-std::uint32_t api::members_of(const State& state, std::string_view group) {
+namespace {
+
+std::uint32_t members_of(const api::State& state, std::string_view group) {
   std::uint32_t count = 0;
   const shm::Handles& handles = state.live.handles();
   for (const std::uint32_t slot : handles.all()) {
@@ -119,8 +121,6 @@ std::uint32_t api::members_of(const State& state, std::string_view group) {
   }
   return count;
 }
-
-namespace {
 
 // Nothing: they are being moved.
 std::optional<std::string> why_letters_wait(const api::State& state, const api::GroupState& group) {
@@ -160,7 +160,7 @@ Result<GroupInfo> Bus::describe_group(std::string_view name) const {
   out.patterns = (*group)->patterns();
   out.options = api::from_layout((*group)->options());
   out.paused = (*group)->options().paused != 0;
-  out.members = api::members_of(*state_, name);
+  out.members = members_of(*state_, name);
   if (api::topic_exists(*state_, (*group)->dlq())) {
     auto letters = api::GroupState::open(*group, (*group)->dlq(), {});
     if (letters) out.redriven = (*letters)->engine().info().redriven;
@@ -172,7 +172,7 @@ Result<std::vector<GroupTopicInfo>> Bus::group_topics(std::string_view name) con
   if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto group = api::Group::open(state_, name);
   if (!group) return tl::unexpected(group.error());
-  const std::uint32_t members = api::members_of(*state_, name);
+  const std::uint32_t members = members_of(*state_, name);
   std::vector<GroupTopicInfo> out;
   for (const std::string& topic_name : api::topic_names(*state_)) {
     const bool letters = topic_name == (*group)->dlq() && !(*group)->wants(topic_name);

@@ -44,7 +44,7 @@ struct Consumer::Impl {
   Result<void> refresh();
   Result<void> find_topics();
   Result<void> add(const std::string& topic);
-  Result<std::optional<Taken>> take(std::int64_t& until);
+  Result<std::optional<Taken>> take(std::int64_t& until, bool execute);
   Result<bool> begin(Taken& taken, bool fetched_before);
   void listen(const shm::Sleeper& sleeper) const;
   Result<api::Waiter::Look> look();
@@ -97,12 +97,12 @@ Result<void> Consumer::Impl::refresh() {
   return {};
 }
 
-Result<std::optional<Consumer::Impl::Taken>> Consumer::Impl::take(std::int64_t& until) {
+Result<std::optional<Consumer::Impl::Taken>> Consumer::Impl::take(std::int64_t& until, bool execute) {
   if (waiting) return std::exchange(waiting, std::nullopt);
   if (auto good = refresh(); !good) return tl::unexpected(good.error());
   for (std::size_t i = 0; i < topics.size(); ++i) {
     const auto& topic = topics[(turn + i) % topics.size()];
-    auto work = topic->take(options.durable_only, until);
+    auto work = topic->take({options.durable_only, execute}, until);
     if (!work) {
       if (work.error().code() == Errc::deleted) continue;
       return tl::unexpected(work.error());
@@ -120,6 +120,7 @@ Result<std::optional<Consumer::Impl::Taken>> Consumer::Impl::take(std::int64_t& 
 Result<bool> Consumer::Impl::begin(Taken& taken, bool fetched_before) {
   group::GroupTopic& engine = taken.topic->state().engine();
   group::Lease& lease = taken.work.lease;
+  if (lease.executing()) return true;
   Result<void> begun;
   if (fetched_before) {
     const bool admitted = lease.admitted;
@@ -308,7 +309,7 @@ Result<std::optional<Delivery>> Consumer::next(std::chrono::nanoseconds timeout)
 // Takes what it finds: a lease that waits for the next call, which comes at once.
 Result<api::Waiter::Look> Consumer::Impl::look() {
   api::Waiter::Look out;
-  auto found = take(out.until);
+  auto found = take(out.until, false);
   if (!found) return tl::unexpected(found.error());
   waiting = std::move(*found);
   out.ready = waiting.has_value();
@@ -343,7 +344,7 @@ Result<std::size_t> Consumer::poll_with(Call call, void* context, std::size_t mo
   while (handled < most) {
     std::int64_t until = INT64_MAX;
     const bool fetched_before = me.waiting.has_value();
-    auto taken = me.take(until);
+    auto taken = me.take(until, true);
     if (!taken) return tl::unexpected(taken.error());
     if (!*taken) break;
     auto begun = me.begin(**taken, fetched_before);
@@ -359,7 +360,8 @@ Result<std::size_t> Consumer::poll_with(Call call, void* context, std::size_t mo
     Result<void> done;
     switch (settle.kind) {
       case Settle::Kind::ack:
-        done = state.engine().ack(lease, api::instant());
+        // When is of interest for ids alone.
+        done = state.engine().ack(lease, lease.admitted ? api::instant() : group::Instant(0));
         break;
       case Settle::Kind::nak:
         if (auto fate = state.engine().nak(lease, api::instant(), note); !fate) done = tl::unexpected(fate.error());
@@ -441,8 +443,6 @@ Result<Consumer> Bus::consumer(std::string_view group, const std::vector<std::st
   if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
   auto joined = api::Group::join(state_, group, patterns, options);
   if (!joined) return tl::unexpected(joined.error());
-  // Who made the group may have been killed before it told the daemon. A member that is alive has told it.
-  if (api::members_of(*state_, group) == 0) state_->announce_groups();
   auto handle = api::acquire_handle(state_, layout::HandleKind::consumer, 0, group);
   if (!handle) return tl::unexpected(api::name(handle.error(), "a member of group " + std::string(group)));
   auto impl = std::make_unique<Consumer::Impl>(state_, std::move(*joined), std::move(*handle), options);

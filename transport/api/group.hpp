@@ -68,8 +68,7 @@ class Group {
 // What is given replaces what is there.
 layout::GroupOptions merged(layout::GroupOptions options, const ConsumerOptions& given);
 ConsumerOptions from_layout(const layout::GroupOptions& options);
-std::vector<std::string> group_names(const State& state);              // sorted
-std::uint32_t members_of(const State& state, std::string_view group);  // that live
+std::vector<std::string> group_names(const State& state);  // sorted
 
 // The state of one topic of a group.
 class GroupState {
@@ -99,7 +98,7 @@ class GroupState {
   void ring() const {
     if (sleepers().load(std::memory_order_seq_cst) != 0) shm::ring_all(group_->state()->live.wake(), sleepers());
   }
-  bool letters() const { return topic_ == group_->dlq(); }
+  bool letters() const { return letters_; }
 
   // Asks the daemon for a checkpoint that has everything settled before the call; the answer is its number. It is on
   // disk when checkpoint_done() is no less.
@@ -114,6 +113,7 @@ class GroupState {
 
   std::shared_ptr<Group> group_;
   std::string topic_;
+  bool letters_ = false;  // the group's own dead-letter queue
   shm::Mapping mapping_;
   bool writable_ = false;
   std::optional<group::GroupTopic> engine_;

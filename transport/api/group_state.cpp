@@ -103,6 +103,7 @@ Result<std::shared_ptr<GroupState>> GroupState::map(const std::shared_ptr<Group>
   auto out = std::make_shared<GroupState>();
   out->group_ = group;
   out->topic_ = topic;
+  out->letters_ = topic == group->dlq();
   out->mapping_ = std::move(*mapping);
   out->writable_ = writable;
   const layout::Preamble& preamble = out->control()->header.preamble;

@@ -53,6 +53,11 @@ Result<bool> MemberTopic::begin() {
   return true;
 }
 
+// Nothing is to be asked before a handler has it: not whether it is time, nor whether its id was processed.
+bool MemberTopic::plain(const EventView::Raw& event) const {
+  return event.attributes.empty() && (!event.given_id || state_->group().options().dedupe == 0);
+}
+
 // A lease was taken: is this an event to be processed, now? If the lease ran out meanwhile, that is for others to find.
 Result<std::optional<MemberTopic::Work>> MemberTopic::deliver(group::Lease lease, const Feed::Next& found) {
   group::GroupTopic& engine = state_->engine();
@@ -117,9 +122,10 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::redeliver(const group::Lea
   return deliver(lease, *found);
 }
 
-Result<std::optional<MemberTopic::Work>> MemberTopic::take_fresh(bool durable_only, std::int64_t& until, bool& again) {
+Result<std::optional<MemberTopic::Work>> MemberTopic::take_fresh(const Ask& ask, std::int64_t now, std::int64_t& until,
+                                                                 bool& again) {
   group::GroupTopic& engine = state_->engine();
-  for (int queued = 0;;) {
+  for (int queued = 0;; now = monotonic_ns()) {
     const layout::CursorFields seen = engine.cursor();
     if (state_->group().options().ordering == layout::Ordering::strict && engine.committed().offset != seen.offset)
       return std::nullopt;
@@ -127,7 +133,7 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::take_fresh(bool durable_on
     if (!found) return tl::unexpected(found.error());
     if (found->kind != Feed::Kind::event) {
       // The owner of an open claim may die without a sound.
-      if (found->kind == Feed::Kind::waiting) until = std::min(until, monotonic_ns() + 5'000'000);
+      if (found->kind == Feed::Kind::waiting) until = std::min(until, now + 5'000'000);
       if (found->place.offset == seen.offset && found->place.position == seen.position) return std::nullopt;
       if (engine.skip(seen, {found->place.offset, found->place.position}, group::GroupTopic::Skip::gap))
         count_lost(*found);
@@ -136,18 +142,20 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::take_fresh(bool durable_on
                                          feed_.topic().name() + " cannot be; give it one with `penstock group seek`.");
       continue;
     }
-    if (durable_only && feed_.topic().durable_end().offset <= found->event.offset) return std::nullopt;
+    if (ask.durable_only && feed_.topic().durable_end().offset <= found->event.offset) return std::nullopt;
     const group::Fresh fresh{found->event.offset,
                              found->event.position,
                              found->next.offset,
                              found->next.position,
                              {found->event.id_low, found->event.id_high},
                              key_of(found->event, state_->group().options())};
-    auto taken = engine.take_fresh(seen, fresh, instant());
+    const bool at_once = plain(found->event);
+    auto taken = engine.take_fresh(seen, fresh, {now, coarse_now_ns()}, ask.execute && at_once);
     if (!taken) return tl::unexpected(name(taken.error(), "group " + state_->group().name()));
     switch (taken->outcome) {
       case group::Outcome::lease: {
         count_lost(*found);
+        if (at_once) return Work{taken->lease, found->event};
         auto work = deliver(taken->lease, *found);
         if (!work || *work) return work;
         continue;
@@ -161,7 +169,7 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::take_fresh(bool durable_on
         continue;
       case group::Outcome::capped:
       case group::Outcome::full:
-        until = std::min(until, monotonic_ns() + kCappedFor);
+        until = std::min(until, now + kCappedFor);
         return std::nullopt;
       case group::Outcome::nothing:
         return std::nullopt;
@@ -169,7 +177,7 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::take_fresh(bool durable_on
   }
 }
 
-Result<std::optional<MemberTopic::Work>> MemberTopic::take(bool durable_only, std::int64_t& until) {
+Result<std::optional<MemberTopic::Work>> MemberTopic::take(const Ask& ask, std::int64_t& until) {
   group::GroupTopic& engine = state_->engine();
   if (state_->group().options().paused != 0) return std::nullopt;
   std::int64_t now = 0;
@@ -189,7 +197,7 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::take(bool durable_only, st
     auto begun = begin();
     if (!begun) return tl::unexpected(begun.error());
     if (*begun && !state_->letters()) {
-      auto fresh = take_fresh(durable_only, until, again);
+      auto fresh = take_fresh(ask, now, until, again);
       if (!fresh || *fresh) return fresh;
     }
   }

@@ -16,9 +16,13 @@ class MemberTopic {
     group::Lease lease;
     EventView::Raw event;  // valid until this topic is used again
   };
+  struct Ask {
+    bool durable_only = false;
+    bool execute = false;  // a handler gets it at once: the lease may have begun already
+  };
   // A lease of the next event for this member: a due retry, or a fresh one. Nothing: there is none now, and `until`
   // says when to look again at the latest (monotonic nanoseconds).
-  Result<std::optional<Work>> take(bool durable_only, std::int64_t& until);
+  Result<std::optional<Work>> take(const Ask& ask, std::int64_t& until);
 
   // Whether a fresh event stands at the group's cursor.
   bool peek() const {
@@ -48,7 +52,8 @@ class MemberTopic {
  private:
   Result<bool> begin();
   // `again`: something may have become due meanwhile.
-  Result<std::optional<Work>> take_fresh(bool durable_only, std::int64_t& until, bool& again);
+  Result<std::optional<Work>> take_fresh(const Ask& ask, std::int64_t now, std::int64_t& until, bool& again);
+  bool plain(const EventView::Raw& event) const;
   Result<std::optional<Work>> deliver(group::Lease lease, const Feed::Next& found);
   void count_lost(const Feed::Next& found);
   Result<std::optional<Work>> redeliver(const group::Lease& lease);

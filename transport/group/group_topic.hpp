@@ -84,7 +84,8 @@ class GroupTopic {
   // A lease of this event, found at the cursor as `seen`; of an event whose key has an unsettled one it takes note.
   // Errc::no_space: no room for the first one; invalid_argument: the event isn't at or after that cursor, or the group
   // not started.
-  Result<Taken> take_fresh(const layout::CursorFields& seen, const Fresh& event, Instant at);
+  // `execute`: a handler gets the event at once, so the lease has begun.
+  Result<Taken> take_fresh(const layout::CursorFields& seen, const Fresh& event, Instant at, bool execute = false);
   // A lease of an event whose retry is due. Leases that ran out are turned into retries on the way.
   Result<Taken> take_due(Instant at);
   // Nothing is due earlier; the past when that is uncertain: take_due then finds out.
@@ -197,6 +198,7 @@ class GroupTopic {
   std::optional<Lease> take_in_group(std::uint32_t group, Instant at, bool may_take);
   std::optional<Lease> take_cell(std::uint32_t cell, const layout::Pair& state, Instant at);
   Lease lease_of(std::uint32_t cell, const layout::Pair& state) const;
+  bool become(Lease& lease, const layout::Pair& from);
 
   // settle.cpp
   std::optional<Fate> fail(std::uint32_t cell, const layout::Pair& state, layout::Failure why, std::int64_t due,

@@ -224,17 +224,22 @@ Result<std::uint64_t> GroupTopic::ack_through(std::uint64_t offset, Instant at) 
   return acked;
 }
 
-Result<void> GroupTopic::begin(Lease& lease) {
-  if (!holds(lease)) return stale();
+// The cell, in this state, becomes a lease that a handler has.
+bool GroupTopic::become(Lease& lease, const Pair& from) {
   CellFields fields = cell_of(lease.state.low);
-  if (fields.executing) return {};
   fields.executing = true;
   const Pair begun{pack(fields), lease.state.high};
-  if (!cas16(&region_.cell(lease.cell).state, lease.state, begun)) return stale();
+  if (!cas16(&region_.cell(lease.cell).state, from, begun)) return false;
   lease.state = begun;
   count(control().delivered);
   if (fields.delivered > 1) count(control().redelivered);
-  return {};
+  return true;
+}
+
+Result<void> GroupTopic::begin(Lease& lease) {
+  if (!holds(lease)) return stale();
+  if (cell_of(lease.state.low).executing || become(lease, lease.state)) return {};
+  return stale();
 }
 
 Result<Admit> GroupTopic::admit(Lease& lease, Instant at) {

@@ -47,7 +47,7 @@ std::optional<Taken> GroupTopic::no_cell(const Error& why, Instant at) {
   return Taken{Outcome::full};
 }
 
-Result<Taken> GroupTopic::take_fresh(const CursorFields& seen, const Fresh& event, Instant at) {
+Result<Taken> GroupTopic::take_fresh(const CursorFields& seen, const Fresh& event, Instant at, bool execute) {
   const bool ordered = seen.offset <= event.offset && event.offset < event.next_offset && event.next_offset <= k52 &&
                        seen.position <= event.position && event.position <= event.next_position &&
                        event.next_position <= k56;
@@ -93,15 +93,15 @@ Result<Taken> GroupTopic::take_fresh(const CursorFields& seen, const Fresh& even
     if (confirm(now)) from = now;
   }
   // The event is ours. Whoever moves the cursor next would do this for us.
-  const Pair leased = with_cell_state(tentative, CellState::leased);
+  Lease lease{*index, with_cell_state(tentative, CellState::leased), event.offset, event.position, event.id};
   if (plan.key == 0) {
-    cas16(&region_.cell(*index).state, tentative, leased);
+    if (!execute || !become(lease, tentative)) cas16(&region_.cell(*index).state, tentative, lease.state);
   } else {
     settle_in(*index, tentative, plan, LaneStep(region_, plan, *index, event.offset, end));
     if (plan.waits()) return queue(*index, plan);
   }
-  announce(region_, *index, leased.high);
-  return Taken{Outcome::lease, {*index, leased, event.offset, event.position, event.id}};
+  announce(region_, *index, lease.state.high);
+  return Taken{Outcome::lease, lease};
 }
 
 // Whoever settles the event before looks for who is behind it, and then it is his to pass on. We look once more after

@@ -59,6 +59,7 @@ struct Lease {
   std::uint32_t delivered() const { return layout::cell_of(state.low).delivered; }
   std::uint32_t attempt() const { return layout::cell_of(state.low).failed + 1; }
   std::int64_t end() const { return std::int64_t(state.high); }
+  bool executing() const { return layout::cell_of(state.low).executing; }
 };
 
 enum class Outcome : std::uint8_t {

@@ -39,19 +39,6 @@ TEST(Topic, ItsFirstProducerTellsWhoWaitsForIt) {
   EXPECT_EQ(epoch, told);  // whoever published there told it before
 }
 
-TEST(Group, ItsFirstMemberTellsTheDaemonOfIt) {
-  const Stage stage;
-  Bus bus = stage.open();
-  ASSERT_TRUE(bus.consumer("g", {"a"}));  // and it leaves
-  layout::Word& epoch = bus.state()->live.groups_epoch();
-  const std::uint64_t before = epoch;
-  const auto first = bus.consumer("g");
-  const std::uint64_t told = epoch;
-  EXPECT_GT(told, before);
-  const auto second = bus.consumer("g");
-  EXPECT_EQ(epoch, told);
-}
-
 // Its directory comes first, then what says that it exists: to who looks in between it is not there yet.
 TEST(Topic, ThatIsBeingMadeIsThereOrNot) {
   const Stage stage;
