@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <fstream>
 #include <thread>
 
@@ -109,7 +110,13 @@ Result<void> Rounds::add_topic(const std::string& name) {
   recover.mode = state_->access().topic_file();
   auto recovered =
       storage::recover_topic((*topic)->directory(), meta ? std::optional(*meta) : std::nullopt, !meta, recover);
-  if (!recovered) return tl::unexpected(api::name(recovered.error(), "topic " + name + " is not written to disk"));
+  if (!recovered) {
+    // Who waits is told.
+    const std::uint32_t detail = recovered.error().detail();
+    (*topic)->writable()->durable_error.store(detail != 0 ? detail : EIO, std::memory_order_seq_cst);
+    shm::ring_all(state_->live.wake(), (*topic)->mask());
+    return tl::unexpected(api::name(recovered.error(), "topic " + name + " is not written to disk"));
+  }
   for (const std::string& problem : recovered->problems) log_(1, "topic " + name + ": " + problem);
   persister_.add(std::move(*topic), api::Place{recovered->log_position, recovered->log_offset});
   return {};

@@ -205,15 +205,16 @@ void Life::start_worker() {
   const auto log = [this](int level, const std::string& text) {
     if (level > 0) remarks_.push_back(text);
   };
+  worker_.reset();
   DaemonOptions options;
   options.log = log;
-  auto rounds =
-      daemon::Rounds::open(bus_->state(), options, std::make_unique<SimulatedDisk>(random_(), conduct_.vice));
+  auto rounds = daemon::Rounds::open(bus_->state(), options, std::make_unique<SimulatedDisk>(random_(), conduct_.vice));
   if (good(rounds, "daemon")) worker_ = std::move(*rounds);
 }
 
 void Life::stop_worker() {
   producers_.clear();
+  if (!worker_) return;
   const std::size_t before = told_.size() + remarks_.size();
   const bool whole = good(worker_->finish(), "finish");
   worker_.reset();
@@ -223,6 +224,7 @@ void Life::stop_worker() {
 }
 
 void Life::work(std::size_t rounds) {
+  if (!worker_) start_worker();  // it failed before
   for (std::size_t i = 0; i < rounds && worker_; ++i)
     if (!worker_->work(api::monotonic_ns())) return;
 }
@@ -259,6 +261,7 @@ void Life::short_story() {
   take(How::nak);
   take(How::ack);
   work(2);
+  start_worker();  // the letter is in the ring, and who wrote it is dead
   rest();
   for (int i = 0; i < 3; ++i) publish("a", 4000);
   take(How::ack);
@@ -321,7 +324,7 @@ void Life::long_story(std::size_t steps) {
     else if (what < 97)
       rest();
     else if (what < 98)
-      worker_.reset(), start_worker();  // a daemon that was killed
+      start_worker();  // the one before was killed
     else if (worker_)
       stop_worker(), start_worker();
   }
