@@ -207,7 +207,8 @@ bool Books::move_letters(std::int64_t now, std::int64_t deadline) {
       watch->state->control()->letters_error.store(std::uint64_t(done.error().code()));
       if (!letters_told_) log_(2, "group " + name() + ": dead letters wait: " + done.error().message());
       letters_told_ = true;
-      quiet_until_ = std::min(now, INT64_MAX - kRetryAfter) + kRetryAfter;  // a stopping daemon has all the time there is
+      quiet_until_ =
+          std::min(now, INT64_MAX - kRetryAfter) + kRetryAfter;  // a stopping daemon has all the time there is
       return moved;
     }
     if (letters_told_) log_(0, "group " + name() + ": dead letters are moved again");

@@ -33,7 +33,8 @@ class ClockJumps {
   std::optional<std::int64_t> clock_;  // wall minus monotonic time when it was last looked at
 };
 
-// One topic. At most one job in flight; while it is, the next events gather, so that load makes the groups larger.
+// One topic. At most one job in flight; while it is, what is committed is gathered for the next, so that load makes the
+// groups larger.
 class TopicPersister {
  public:
   // `on_disk`: what recovery found to be on disk, which may be more than the topic knows.
@@ -56,9 +57,21 @@ class TopicPersister {
   bool mend_index();
 
  private:
-  bool gather(std::int64_t now);
-  void add_lines(const std::byte* data, std::uint64_t lines);
-  void add_dead(std::uint64_t position, std::uint64_t offset, const log::Look& look);
+  // Settled claims that follow one another, and what of them is written.
+  struct Batch {
+    std::vector<storage::Piece> pieces;
+    std::size_t first_piece = 0;                        // not handed to the disk yet
+    std::vector<storage::Mark> claims;                  // the end of each claim
+    std::size_t first_claim = 0;                        // not on disk yet
+    std::uint64_t begin = 0;                            // the line of the first
+    std::vector<std::unique_ptr<storage::Head>> heads;  // headers made for claims of the dead
+    bool done() const { return first_claim == claims.size(); }
+    void clear() { *this = {}; }
+    void add_lines(const std::byte* data, std::uint64_t lines);
+  };
+  bool next_batch(std::int64_t now);
+  void gather(Batch& batch, storage::Mark mark);
+  void add_dead(Batch& batch, std::uint64_t position, std::uint64_t offset, const log::Look& look);
   bool ensure_writer(std::uint64_t position, std::uint64_t offset, std::uint64_t lines, std::int64_t now);
   void publish_durable();
   void fail(int error, const std::string& what);
@@ -71,13 +84,9 @@ class TopicPersister {
   api::Place durable_;  // everything before is on disk
   storage::Mark mark_;  // the same, with the current segment's counts
 
-  // What was gathered and is not on disk yet.
-  std::vector<storage::Piece> pieces_;
-  std::size_t first_piece_ = 0;
-  std::vector<storage::Mark> claims_;  // the end of each claim
-  std::size_t first_claim_ = 0;
-  std::vector<std::unique_ptr<storage::Head>> heads_;  // headers made for claims of the dead
-  std::uint64_t planned_ = 0;                          // the line after the job in flight
+  Batch batch_;                // being written
+  Batch next_;                 // gathered meanwhile, for the same segment
+  std::uint64_t planned_ = 0;  // the line after the job in flight
   bool in_flight_ = false;
 
   std::vector<std::uint64_t> unindexed_;  // first offsets of segments without an index

@@ -13,6 +13,7 @@ namespace penstock::daemon {
 namespace {
 
 constexpr std::uint64_t kJobLines = (4ull << 20) / layout::kLine;  // gathered at once: 4 MiB
+constexpr std::size_t kHeadsMost = 16;                             // claims of the dead in a batch
 constexpr std::int64_t kRetryAfter = 500'000'000;                  // a disk that refused is asked again
 
 }  // namespace
@@ -44,20 +45,20 @@ TopicPersister::TopicPersister(std::shared_ptr<api::Topic> topic, api::Place on_
 
 bool TopicPersister::behind() const { return topic_->end().position > durable_.position; }
 
-void TopicPersister::add_lines(const std::byte* data, std::uint64_t lines) {
-  if (!pieces_.empty()) {
-    storage::Piece& last = pieces_.back();
+void TopicPersister::Batch::add_lines(const std::byte* data, std::uint64_t lines) {
+  if (!pieces.empty()) {
+    storage::Piece& last = pieces.back();
     const bool joined = data == nullptr ? last.data == nullptr : last.data != nullptr && last.data + last.bytes == data;
     if (joined) {
       last.bytes += lines * layout::kLine;
       return;
     }
   }
-  pieces_.push_back({data, lines * layout::kLine});
+  pieces.push_back({data, lines * layout::kLine});
 }
 
 // A claim of the dead goes to disk as ABORTED with a zeroed body; a PAD nobody finished, as a PAD.
-void TopicPersister::add_dead(std::uint64_t position, std::uint64_t offset, const log::Look& look) {
+void TopicPersister::add_dead(Batch& batch, std::uint64_t position, std::uint64_t offset, const log::Look& look) {
   storage::Head head;
   if (look.head != nullptr) {
     head = storage::load_head(reinterpret_cast<const std::byte*>(look.head));
@@ -72,9 +73,9 @@ void TopicPersister::add_dead(std::uint64_t position, std::uint64_t offset, cons
     made->word = layout::with_state(made->word, layout::State::pad);
     made->checksum = storage::checksum_of(*made, {});
   }
-  add_lines(reinterpret_cast<const std::byte*>(made.get()), 1);
-  if (look.lines > 1) add_lines(nullptr, look.lines - 1);
-  heads_.push_back(std::move(made));
+  batch.add_lines(reinterpret_cast<const std::byte*>(made.get()), 1);
+  if (look.lines > 1) batch.add_lines(nullptr, look.lines - 1);
+  batch.heads.push_back(std::move(made));
 }
 
 // The segment that takes a claim of so many lines at this place. False: there is none now; fail() said why.
@@ -98,52 +99,55 @@ bool TopicPersister::ensure_writer(std::uint64_t position, std::uint64_t offset,
   return true;
 }
 
-void TopicPersister::drop_gathered() {
-  pieces_.clear();
-  claims_.clear();
-  heads_.clear();
-  first_piece_ = first_claim_ = 0;
-}
-
-// Collects settled claims from the durable place on, up to a job's worth and the segment's end.
-bool TopicPersister::gather(std::int64_t now) {
-  drop_gathered();
-  storage::Mark mark = mark_;
-  std::uint64_t position = durable_.position, offset = durable_.offset, lines = 0;
+// Collects the settled claims that follow the batch, up to a job's worth and the segment's end. `mark`: where an empty
+// batch begins.
+void TopicPersister::gather(Batch& batch, storage::Mark mark) {
+  if (!batch.claims.empty()) mark = batch.claims.back();
+  const std::uint64_t begin = batch.claims.empty() ? mark.position : batch.begin;
+  batch.begin = begin;
   const log::Ring& ring = topic_->ring();
-  while (lines < kJobLines && heads_.size() < 16) {
+  while (mark.position - begin < kJobLines && batch.heads.size() < kHeadsMost) {
+    const std::uint64_t position = mark.position, offset = mark.offset;
     const log::Look look = log::look(ring, position, offset, *topic_);
     if (look.kind == log::Look::Kind::nothing || look.kind == log::Look::Kind::waiting) break;
-    if (claims_.empty()) {
-      if (!ensure_writer(position, offset, look.lines, now)) return false;
-      mark = mark_;
-    } else if (!writer_->fits(position, look.lines)) {
-      break;
-    }
+    if (!writer_->fits(position, look.lines)) break;
     if (look.kind == log::Look::Kind::settled && look.state == layout::State::committed) {
       mark.events += look.count;
       mark.last_time_ns = std::max(mark.last_time_ns, look.head->time.load(std::memory_order_relaxed));
     }
     if (look.kind == log::Look::Kind::dead)
-      add_dead(position, offset, look);
+      add_dead(batch, position, offset, look);
     else
-      add_lines(reinterpret_cast<const std::byte*>(look.head), look.lines);
-    position += look.lines;
-    offset += look.count;
-    lines += look.lines;
-    mark.position = position;
-    mark.offset = offset;
-    claims_.push_back(mark);
+      batch.add_lines(reinterpret_cast<const std::byte*>(look.head), look.lines);
+    mark.position = position + look.lines;
+    mark.offset = offset + look.count;
+    batch.claims.push_back(mark);
+  }
+}
+
+// What was gathered while the last batch was written, and what has come since. False: nothing.
+bool TopicPersister::next_batch(std::int64_t now) {
+  batch_.clear();
+  std::swap(batch_, next_);
+  if (batch_.claims.empty()) {
+    const log::Look look = log::look(topic_->ring(), durable_.position, durable_.offset, *topic_);
+    if (look.kind == log::Look::Kind::nothing || look.kind == log::Look::Kind::waiting) return false;
+    if (!ensure_writer(durable_.position, durable_.offset, look.lines, now)) return false;
   }
   planned_ = durable_.position;
-  return !claims_.empty();
+  gather(batch_, mark_);
+  return !batch_.claims.empty();
 }
 
 bool TopicPersister::start(io::Disk& disk, std::uint64_t tag, std::int64_t now) {
-  if (in_flight_ || topic_->deleted() || (retry_at_ != 0 && api::monotonic_ns() < retry_at_)) return false;
+  if (topic_->deleted() || (retry_at_ != 0 && api::monotonic_ns() < retry_at_)) return false;
+  if (in_flight_) {
+    gather(next_, batch_.claims.back());
+    return false;
+  }
   retry_at_ = 0;
-  if (first_claim_ == claims_.size() && !gather(now)) return false;
-  auto plan = writer_->plan(planned_, std::span(pieces_).subspan(first_piece_), std::uint64_t(now));
+  if (batch_.done() && !next_batch(now)) return false;
+  auto plan = writer_->plan(planned_, std::span(batch_.pieces).subspan(batch_.first_piece), std::uint64_t(now));
   if (!plan) {
     fail(plan.error().detail() != 0 ? int(plan.error().detail()) : EIO, plan.error().message());
     return false;
@@ -157,12 +161,12 @@ bool TopicPersister::start(io::Disk& disk, std::uint64_t tag, std::int64_t now) 
   in_flight_ = true;
   planned_ += plan->lines;
   for (std::uint64_t left = plan->lines * layout::kLine; left != 0;) {
-    storage::Piece& piece = pieces_[first_piece_];
+    storage::Piece& piece = batch_.pieces[batch_.first_piece];
     const std::uint64_t used = std::min(left, piece.bytes);
     if (piece.data != nullptr) piece.data += used;
     piece.bytes -= used;
     left -= used;
-    if (piece.bytes == 0) ++first_piece_;
+    if (piece.bytes == 0) ++batch_.first_piece;
   }
   return true;
 }
@@ -174,9 +178,9 @@ void TopicPersister::complete(int error, std::int64_t now) {
     return;
   }
   bool moved = false;
-  while (first_claim_ < claims_.size() && claims_[first_claim_].position <= planned_) {
+  while (!batch_.done() && batch_.claims[batch_.first_claim].position <= planned_) {
     writer_->note_claim(mark_.position, mark_.offset, mark_.last_time_ns);
-    mark_ = claims_[first_claim_++];
+    mark_ = batch_.claims[batch_.first_claim++];
     moved = true;
   }
   if (!moved) return;
@@ -206,7 +210,8 @@ void TopicPersister::publish_durable() {
 // Nothing is written to the same pages again: the bytes are still in the ring and go to a new segment. Durability stops
 // with the error for all who wait, and is tried again after a while.
 void TopicPersister::fail(int error, const std::string& what) {
-  drop_gathered();
+  batch_.clear();
+  next_.clear();
   if (writer_) {
     writer_->abandon();
     writer_.reset();
