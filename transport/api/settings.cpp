@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <toml++/toml.h>
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <filesystem>
@@ -31,6 +32,31 @@ std::optional<std::uint64_t> scaled(std::string_view text, std::span<const Unit>
   return std::nullopt;
 }
 
+// How many characters have to be changed, put in or left out to make one word of the other.
+std::size_t distance(std::string_view from, std::string_view to) {
+  std::vector<std::size_t> row(to.size() + 1);
+  for (std::size_t j = 0; j <= to.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= from.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i);
+    for (std::size_t j = 1; j <= to.size(); ++j) {
+      const std::size_t changed = diagonal + (from[i - 1] == to[j - 1] ? 0 : 1);
+      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, changed}));
+    }
+  }
+  return row.back();
+}
+
+// "did you mean X" when one of the words is near, else all of them: for a word that is none of them.
+std::string suggestion(std::string_view word, std::span<const std::string_view> known) {
+  const auto nearest = std::min_element(known.begin(), known.end(), [word](std::string_view a, std::string_view b) {
+    return distance(word, a) < distance(word, b);
+  });
+  if (distance(word, *nearest) <= 1 + word.size() / 3) return "did you mean " + std::string(*nearest) + "?";
+  std::string all = "there are";
+  for (const std::string_view each : known) all += (each == known.front() ? " " : ", ") + std::string(each);
+  return all;
+}
+
 // Reads the keys of one table; what is left over is a mistake.
 class Table {
  public:
@@ -51,7 +77,7 @@ class Table {
     for (const auto& [key, node] : table_) {
       const std::string name(key.str());
       if (std::find(known_.begin(), known_.end(), name) == known_.end())
-        complain(node, "unknown key " + name + " in [" + name_ + "]");
+        complain(node, "unknown key " + name + " in [" + name_ + "]; " + suggestion(name, known_));
     }
     return error_;
   }
@@ -63,7 +89,7 @@ class Table {
   }
   const toml::table& table_;
   std::string path_, name_;
-  std::vector<std::string> known_;
+  std::vector<std::string_view> known_;
   std::optional<Error> error_;
 };
 
@@ -89,6 +115,7 @@ auto one_of(const std::array<std::pair<std::string_view, T>, N>& names) {
   };
 }
 
+constexpr std::array<std::string_view, 4> kTables{"bus", "access", "topics", "daemon"};
 constexpr std::array kDurability{std::pair{std::string_view("memory"), Durability::memory},
                                  std::pair{std::string_view("disk"), Durability::disk}};
 constexpr std::array kFull{std::pair{std::string_view("block"), Full::block},
@@ -100,9 +127,12 @@ std::optional<Error> read_tables(const toml::table& root, const std::string& pat
   for (const auto& [key, node] : root) {
     const std::string name(key.str());
     const toml::table* table = node.as_table();
-    if (table == nullptr || (name != "bus" && name != "access" && name != "topics" && name != "daemon"))
-      return fail(Errc::invalid_argument, path + ":" + std::to_string(node.source().begin.line) + ": unknown key " +
-                                              name + "; there are [bus], [access], [topics] and [daemon].");
+    const std::string line = path + ":" + std::to_string(node.source().begin.line);
+    if (std::find(kTables.begin(), kTables.end(), name) == kTables.end())
+      return fail(Errc::invalid_argument, line + ": unknown " + (table != nullptr ? "table " : "key ") + name + "; " +
+                                              suggestion(name, kTables) + ".");
+    if (table == nullptr)
+      return fail(Errc::invalid_argument, line + ": " + name + " is a table; write [" + name + "] and its keys below.");
     Table keys(*table, path, name);
     if (name == "bus") keys.key("shared_memory", out.shared_memory, text);
     if (name == "access") {
