@@ -1,27 +1,30 @@
 // penstockd: the daemon as a program. In the foreground, logging to stderr; readiness by NOTIFY_SOCKET; SIGTERM and
 // SIGINT persist everything and end it with 0; SIGHUP reads bus.toml again.
 #include <signal.h>
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <penstock/daemon.hpp>
 #include <string>
+
+#include "daemon/monitor.hpp"
+#include "daemon/service_manager.hpp"
 
 namespace {
 
 enum Exit : int { kDone = 0, kFailed = 1, kUsage = 2, kNotFound = 3, kDamaged = 4 };
 
 int complain(int code, const std::string& text) {
-  std::fprintf(stderr, "penstockd: %s\n", text.c_str());
+  const std::string_view prefix =
+      penstock::daemon::is_journal(2) ? penstock::daemon::priority_prefix(2) : "penstockd: ";
+  std::fprintf(stderr, "%s%s\n", std::string(prefix).c_str(), text.c_str());
   return code;
 }
 
@@ -48,23 +51,9 @@ std::string bus_directory(const std::string& given) {
   return variable("HOME") + "/.local/state/penstock";
 }
 
-// One datagram to the service manager, which named a socket if it wants to know. A name that begins with @ is abstract.
-void tell_manager(const std::string& state) {
-  const char* path = std::getenv("NOTIFY_SOCKET");
-  if (path == nullptr || (*path != '/' && *path != '@')) return;
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const std::size_t length = std::strlen(path);
-  if (length >= sizeof address.sun_path) return;
-  std::memcpy(address.sun_path, path, length);
-  if (*path == '@') address.sun_path[0] = '\0';
-  const int fd = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return;
-  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length);
-  if (::sendto(fd, state.data(), state.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address), size) < 0) {
-    spdlog::warn("the service manager at {} was not told '{}': {}", path, state, std::strerror(errno));
-  }
-  ::close(fd);
+void tell(const std::string& state) {
+  if (const std::string why = penstock::daemon::tell_manager(state); !why.empty())
+    spdlog::warn("the service manager was not told: {}", why);
 }
 
 // The signals that steer the daemon, blocked in every thread and read one by one.
@@ -96,33 +85,43 @@ class Signals {
 
 class Program {
  public:
-  Program(std::string directory, bool force_pwrite) : directory_(std::move(directory)), force_pwrite_(force_pwrite) {}
-  int run() {
-    const Signals signals;  // before the daemon's thread, which inherits what is blocked
-    if (const int code = start(); code != kDone) return code;
-    spdlog::info("ready, bus {}, {}", directory_, daemon_->backend());
-    tell_manager("READY=1");
-    for (;;) {
-      const int signal = signals.next();
-      if (signal != SIGHUP) break;
-      tell_manager("RELOADING=1");
-      if (const int code = reload(); code != kDone) return code;
-      tell_manager("READY=1");
-    }
-    tell_manager("STOPPING=1");
-    return stop();
-  }
+  Program(std::string directory, std::string metrics, bool force_pwrite)
+      : directory_(std::move(directory)), metrics_(std::move(metrics)), force_pwrite_(force_pwrite) {}
+  int run();
 
  private:
   int start();
   int reload();
   int stop();
-  std::string directory_;
+  std::string directory_, metrics_;
   bool force_pwrite_;
   std::string settings_;  // those the daemon runs with
   std::optional<penstock::Bus> bus_;
   std::optional<penstock::Daemon> daemon_;
+  std::unique_ptr<penstock::daemon::Monitor> monitor_;  // null without --metrics
 };
+
+int Program::run() {
+  const Signals signals;  // before any thread, which inherits what is blocked
+  if (!metrics_.empty()) {
+    auto monitor = penstock::daemon::Monitor::start(metrics_);
+    if (!monitor) return complain(monitor.error(), "--metrics");
+    monitor_ = std::move(*monitor);
+    spdlog::info("metrics at http://{}/metrics", monitor_->address());
+  }
+  if (const int code = start(); code != kDone) return code;
+  spdlog::info("ready, bus {}, {}", directory_, daemon_->backend());
+  tell("READY=1");
+  for (;;) {
+    const int signal = signals.next();
+    if (signal != SIGHUP) break;
+    tell(penstock::daemon::reloading());
+    if (const int code = reload(); code != kDone) return code;
+    tell("READY=1");
+  }
+  tell("STOPPING=1");
+  return stop();
+}
 
 int Program::start() {
   auto bus = penstock::Bus::open(directory_);
@@ -142,6 +141,7 @@ int Program::start() {
   bus_ = std::move(*bus);
   settings_ = std::move(*settings);
   daemon_.emplace(std::move(*daemon));
+  if (monitor_) monitor_->watch(bus_);
   return kDone;
 }
 
@@ -164,18 +164,40 @@ int Program::reload() {
 }
 
 int Program::stop() {
+  if (monitor_) monitor_->watch(std::nullopt);
   const auto stopped = daemon_->stop();
   daemon_.reset();
   bus_.reset();
   return stopped ? kDone : complain(stopped.error(), directory_);
 }
 
+// The priority of a line, as the journal reads it.
+class PriorityFlag final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& out) override {
+    const int level = message.level >= spdlog::level::err ? 2 : message.level == spdlog::level::warn ? 1 : 0;
+    const std::string_view prefix = penstock::daemon::priority_prefix(level);
+    out.append(prefix.data(), prefix.data() + prefix.size());
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<PriorityFlag>(); }
+};
+
+// The journal keeps time, name and priority by itself.
+std::unique_ptr<spdlog::formatter> log_format() {
+  auto out = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
+  out->add_flag<PriorityFlag>('*');
+  out->set_pattern(penstock::daemon::is_journal(2) ? "%*%v" : "%Y-%m-%dT%H:%M:%S.%eZ %n %l: %v");
+  return out;
+}
+
 int run(int argc, char** argv) {
   CLI::App app("Writes a bus's durable topics to disk and keeps the books on retries and dead letters", "penstockd");
-  std::string directory;
+  std::string directory, metrics;
   bool check_config = false, print_config = false, force_pwrite = false;
   app.add_option("--bus", directory,
                  "The bus's directory, made when missing [PENSTOCK_BUS, else the state directory's penstock]");
+  app.add_option("--metrics", metrics, "Serve /metrics, /healthz and /readyz over HTTP at this IP address and port")
+      ->type_name("ADDR:PORT");
   app.add_flag("--check-config", check_config, "Only check bus.toml");
   app.add_flag("--print-config", print_config, "Only print the settings as they take effect");
   app.add_flag("--pwrite", force_pwrite, "Write without io_uring");
@@ -196,7 +218,7 @@ int run(int argc, char** argv) {
     if (print_config) std::fputs(settings->c_str(), stdout);
     return kDone;
   }
-  return Program(directory, force_pwrite).run();
+  return Program(directory, metrics, force_pwrite).run();
 }
 
 }  // namespace
@@ -204,7 +226,7 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   try {
     auto logger = spdlog::stderr_color_mt("penstockd");
-    logger->set_pattern("%n: %v");  // the service manager adds the time
+    logger->set_formatter(log_format());
     logger->flush_on(spdlog::level::info);
     spdlog::set_default_logger(std::move(logger));
     return run(argc, argv);
