@@ -5,6 +5,7 @@
 
 #include "tools/penstock/json.hpp"
 #include "tools/penstock/output.hpp"
+#include "tools/penstock/screen.hpp"
 #include "tools/penstock/session.hpp"
 #include "tools/penstock/signals.hpp"
 
@@ -46,6 +47,14 @@ std::string rate_text(std::optional<double> rate) {
   return text;
 }
 
+// In the unit that people would name it in.
+std::string age_text(std::int64_t ms) {
+  if (ms < 10'000) return std::to_string(ms) + "ms";
+  if (ms < 600'000) return std::to_string(ms / 1000) + "s";
+  if (ms < 36'000'000) return std::to_string(ms / 60'000) + "m";
+  return std::to_string(ms / 3'600'000) + "h";
+}
+
 Json rate_json(std::optional<double> rate) { return rate ? Json(*rate) : Json(nullptr); }
 
 int topics(const Globals& globals, Bus& bus, Rates& rates, Out& out) {
@@ -79,10 +88,12 @@ int topics(const Globals& globals, Bus& bus, Rates& rates, Out& out) {
 int groups(const Globals& globals, Bus& bus, Rates& rates, Out& out) {
   const auto names = bus.groups();
   if (!names) return complain(names.error());
-  Table table({"GROUP", "TOPIC", "LAG", "ACKED", "RATE/S", "IN-FLIGHT", "RETRYING", "DEAD", "MEMBERS"});
+  Table table({"GROUP", "TOPIC", "LAG", "OLDEST", "ACKED", "RATE/S", "IN-FLIGHT", "RETRYING", "QUEUED", "DEAD",
+               "MEMBERS", "STATE"});
   for (const std::string& name : *names) {
     const auto all = bus.group_topics(name);
-    if (!all) continue;
+    const auto group = bus.describe_group(name);
+    if (!all || !group) continue;
     for (const GroupTopicInfo& t : *all) {
       const auto rate = rates.of("g " + name + " " + t.topic, t.acked);
       if (globals.json) {
@@ -91,9 +102,12 @@ int groups(const Globals& globals, Bus& bus, Rates& rates, Out& out) {
         object["rate"] = rate_json(rate);
         out << line(object);
       }
-      table.add({name, t.topic, std::to_string(t.lag), std::to_string(t.acked), rate_text(rate),
-                 std::to_string(t.in_flight), std::to_string(t.retrying), std::to_string(t.dead_lettered),
-                 std::to_string(t.members)});
+      const std::string state = t.dead_letters_wait ? "dead letters wait: " + *t.dead_letters_wait
+                                : group->paused     ? "paused"
+                                                    : "ok";
+      table.add({name, t.topic, std::to_string(t.lag), t.lag == 0 ? "-" : age_text(t.oldest_pending_ms),
+                 std::to_string(t.acked), rate_text(rate), std::to_string(t.in_flight), std::to_string(t.retrying),
+                 std::to_string(t.queued), std::to_string(t.dead_lettered), std::to_string(t.members), state});
     }
   }
   if (!globals.json) {
@@ -103,21 +117,68 @@ int groups(const Globals& globals, Bus& bus, Rates& rates, Out& out) {
   return kDone;
 }
 
-int show(const Globals& globals, Bus& bus, std::optional<std::chrono::nanoseconds> every, bool clear) {
+std::string headline(const Bus& bus) {
+  const auto info = bus.describe();
+  if (!info) return "penstock";
+  const std::string daemon = info->daemon_pid ? "daemon " + std::to_string(*info->daemon_pid) + ", " + info->backend
+                                              : std::string("no daemon runs");
+  return info->path + ": " + daemon + ", " + size_text(info->shm_bytes) + " of shared memory, " +
+         size_text(info->disk_bytes) + " of disk";
+}
+
+// One picture, as tables or as JSON.
+int describe(const Globals& globals, Bus& bus, Rates& rates, Out& out) {
+  rates.begin();
+  const int code = topics(globals, bus, rates, out);
+  return code == kDone ? groups(globals, bus, rates, out) : code;
+}
+
+// In place, until `q` or a signal.
+int watch_screen(const Globals& globals, Bus& bus, std::chrono::nanoseconds every) {
+  Out out;
+  Rates rates;
+  std::string text;
+  int code = kDone;
+  {
+    Screen screen;
+    auto next = Clock::now();
+    for (auto woken = Screen::Woken::by_time; woken != Screen::Woken::to_quit; woken = screen.wait(next)) {
+      // A new size shows what is known until it is time for more.
+      if (woken == Screen::Woken::by_time) {
+        next = Clock::now() + std::chrono::duration_cast<Clock::duration>(every);
+        Out drawn;
+        drawn << headline(bus) << "; q quits\n\n";
+        code = describe(globals, bus, rates, drawn);
+        if (code != kDone) break;
+        text = drawn.buffer();
+        drawn.buffer().clear();
+      }
+      out << picture(text);
+      if (!out.flush()) break;
+    }
+  }
+  if (code != kDone) return describe(globals, bus, rates, out);  // says again what was said on the screen that is gone
+  return out.finish(stopping() ? kInterrupted : kDone);
+}
+
+// One below the other: for pipes, files and terminals that cannot do otherwise.
+int watch(const Globals& globals, Bus& bus, std::optional<std::chrono::nanoseconds> every) {
   Out out;
   Rates rates;
   for (;;) {
-    rates.begin();
-    if (clear) out << "\x1b[H\x1b[2J";
-    int code = topics(globals, bus, rates, out);
-    if (code == kDone) code = groups(globals, bus, rates, out);
+    const int code = describe(globals, bus, rates, out);
     if (code != kDone || !every) return out.finish(code);
     const auto next = Clock::now() + *every;
     if (!out.flush()) return out.finish(kDone);
     while (Clock::now() < next && !stopping() && !out.reader_gone()) ::usleep(20'000);
     if (stopping()) return out.finish(kInterrupted);
-    if (!globals.json && !clear) out << "\n";
+    if (!globals.json) out << "\n";
   }
+}
+
+int show(const Globals& globals, Bus& bus, std::optional<std::chrono::nanoseconds> every) {
+  if (every && !globals.json && Screen::possible()) return watch_screen(globals, bus, *every);
+  return watch(globals, bus, every);
 }
 
 }  // namespace
@@ -132,20 +193,19 @@ void add_stats(CLI::App& app, Plan& plan) {
         if (duration && *duration < 10ms) return tl::unexpected("'" + text + "' is too short; give 10ms or more");
         return duration;
       },
-      "Again and again, with rates")
+      "Again and again, with rates; in place on a terminal, until q or interrupted")
       ->type_name("DUR");
   stats->footer("Example:\n  penstock stats --watch 1s");
   stats->callback([every, &plan] {
     plan.run = [every](const Globals& globals) {
-      return with_bus(globals, [&](Bus& bus) { return show(globals, bus, *every, false); });
+      return with_bus(globals, [&](Bus& bus) { return show(globals, bus, *every); });
     };
   });
-  CLI::App* top = app.add_subcommand("top", "The same on a terminal, every second, until interrupted");
+  CLI::App* top = app.add_subcommand("top", "The same every second, in place on a terminal, until q or interrupted");
   top->footer("Example:\n  penstock top");
   top->callback([&plan] {
     plan.run = [](const Globals& globals) {
-      return with_bus(globals,
-                      [&](Bus& bus) { return show(globals, bus, 1s, !globals.json && ::isatty(STDOUT_FILENO) == 1); });
+      return with_bus(globals, [&](Bus& bus) { return show(globals, bus, 1s); });
     };
   });
 }
