@@ -216,6 +216,10 @@ equal "$(p group describe slow --json | jq -c '[.acked,.lag]')" '[1,0]'
 # A clean stop keeps everything; verify and dump read a bus that is not running.
 code 0 p stats --json
 code 0 p doctor --json
+equal "$(out | jq -r 'select(.ok or .advice != null).check' | tr '\n' ' ')" \
+      'shm memlock nofile max_map_count io_uring clock processors logout disk direct daemon '
+equal "$(ulimit -Sn 512; p doctor --json | jq -r 'select(.check == "nofile").value')" \
+      "$(prlimit --pid "$daemon" --nofile --raw --noheadings --output SOFT)"
 kill -TERM "$daemon"
 wait "$daemon"
 equal "$?" 0

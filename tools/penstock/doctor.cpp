@@ -1,6 +1,7 @@
 // penstock doctor: what of this host and this bus stands in the way, and what to change.
 #include <fcntl.h>
 #include <linux/io_uring.h>
+#include <pwd.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -8,8 +9,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
 
 #include "tools/penstock/json.hpp"
@@ -46,20 +49,52 @@ Finding shared_memory() {
                "its ring there"};
 }
 
-Finding memlock() {
+// Of the daemon where one runs that may be asked, else what a process started here would have.
+rlimit limit_of(std::optional<std::uint32_t> daemon, __rlimit_resource resource) {
   rlimit limit{};
-  ::getrlimit(RLIMIT_MEMLOCK, &limit);
+  if (!daemon || ::prlimit(static_cast<pid_t>(*daemon), resource, nullptr, &limit) != 0) ::getrlimit(resource, &limit);
+  return limit;
+}
+
+Finding memlock(std::optional<std::uint32_t> daemon) {
+  const rlimit limit = limit_of(daemon, RLIMIT_MEMLOCK);
   const bool ok = limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= (64ull << 20);
   return {"memlock", ok, limit.rlim_cur == RLIM_INFINITY ? "unlimited" : size_text(limit.rlim_cur),
           ok ? "" : "raise it (ulimit -l, LimitMEMLOCK=), so that io_uring can register the rings' pages"};
 }
 
-Finding open_files() {
-  rlimit limit{};
-  ::getrlimit(RLIMIT_NOFILE, &limit);
+Finding open_files(std::optional<std::uint32_t> daemon) {
+  const rlimit limit = limit_of(daemon, RLIMIT_NOFILE);
   const bool ok = limit.rlim_cur >= 1024;
   return {"nofile", ok, std::to_string(limit.rlim_cur),
           ok ? "" : "raise it (ulimit -n, LimitNOFILE=): each topic and handle needs files"};
+}
+
+Finding mappings() {
+  const std::string text = first_line("/proc/sys/vm/max_map_count");
+  const bool ok = text.empty() || std::strtoull(text.c_str(), nullptr, 10) >= 65530;
+  return {"max_map_count", ok, text.empty() ? "unknown" : text,
+          ok ? "" : "raise it (sysctl vm.max_map_count=262144): each topic, group and handle is mapped"};
+}
+
+// Where systemd-logind ends a person's last session, it removes what is his in /dev/shm, unless it was told otherwise.
+Finding logout() {
+  const passwd* user = ::getpwuid(::geteuid());
+  if (::access("/run/systemd/seats", F_OK) != 0) return {"logout", true, "no systemd-logind", ""};
+  if (::geteuid() < 1000 || user == nullptr) return {"logout", true, "a system user's shared memory stays", ""};
+  const std::string name = user->pw_name;
+  if (::access(("/var/lib/systemd/linger/" + name).c_str(), F_OK) == 0) return {"logout", true, name + " lingers", ""};
+  std::vector<std::filesystem::path> files{"/etc/systemd/logind.conf"};
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator("/etc/systemd/logind.conf.d", none))
+    files.push_back(entry.path());
+  for (const auto& path : files) {
+    std::ifstream file(path);
+    for (std::string text; std::getline(file, text);)
+      if (text == "RemoveIPC=no") return {"logout", true, "RemoveIPC=no", ""};
+  }
+  return {"logout", false, "shared memory of " + name + " goes with the last session",
+          "loginctl enable-linger " + name + ", or RemoveIPC=no in logind.conf, or run the bus as a system user"};
 }
 
 Finding io_uring() {
@@ -121,6 +156,18 @@ Finding filesystem(const std::string& directory) {
           ok ? "" : "free some space, or set retentions"};
 }
 
+// Asked of a file that never gets a name.
+Finding direct_writes(const std::string& directory) {
+  const int fd = ::open(directory.c_str(), O_TMPFILE | O_RDWR | O_DIRECT | O_CLOEXEC, 0600);
+  const int error = fd < 0 ? errno : 0;
+  if (fd >= 0) ::close(fd);
+  if (error == 0) return {"direct", true, "O_DIRECT", ""};
+  // It says nothing of O_DIRECT that nothing can be made there, or not without a name.
+  if (error != EINVAL) return {"direct", true, std::string("unknown: ") + std::strerror(error), ""};
+  return {"direct", false, "no O_DIRECT",
+          "the daemon writes through the page cache, which costs more; ext4 and xfs have it"};
+}
+
 Finding daemon_of(const BusInfo& info) {
   if (info.daemon_pid) return {"daemon", true, "pid " + std::to_string(*info.daemon_pid) + ", " + info.backend, ""};
   return {"daemon", false, "none", "start penstockd: nothing reaches the disk and no dead letter is moved without it"};
@@ -145,15 +192,22 @@ void add_topics(const Bus& bus, std::vector<Finding>& findings) {
 }
 
 int doctor(const Globals& globals) {
-  std::vector<Finding> findings{shared_memory(), memlock(), open_files(), io_uring(), clock(), processors()};
   int code = kDone;
   const auto bus = open_bus(globals, code);
+  std::optional<BusInfo> info;
+  if (bus) {
+    if (auto described = bus->describe())
+      info = *described;
+    else
+      code = complain(described.error());
+  }
+  const auto daemon = info ? info->daemon_pid : std::nullopt;
+  std::vector<Finding> findings{shared_memory(), memlock(daemon), open_files(daemon), mappings(),
+                                io_uring(),      clock(),         processors(),       logout()};
   if (bus) {
     findings.push_back(filesystem(globals.directory()));
-    if (const auto info = bus->describe())
-      findings.push_back(daemon_of(*info));
-    else
-      code = complain(info.error());
+    findings.push_back(direct_writes(globals.directory()));
+    if (info) findings.push_back(daemon_of(*info));
     add_topics(*bus, findings);
   }
   Out out;
