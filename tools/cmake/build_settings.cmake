@@ -59,10 +59,11 @@ if(PENSTOCK_SANITIZE)
   endif()
 endif()
 
-# penstock_library(TARGET ALIAS name INCLUDE folder SOURCES sources...): a library of the package, penstock::name, with
-# its public headers in the folder; static or shared as BUILD_SHARED_LIBS says.
+# penstock_library(TARGET ALIAS name FILE file INCLUDE folder SOURCES sources...): a C++ library of the package,
+# penstock::name, libFILE, with its public headers in the folder; static or shared as BUILD_SHARED_LIBS says. Its ABI is
+# promised to nobody, so a shared one is tied to the minor version.
 function(penstock_library target)
-  cmake_parse_arguments(PARSE_ARGV 1 library "" "ALIAS;INCLUDE" "SOURCES")
+  cmake_parse_arguments(PARSE_ARGV 1 library "" "ALIAS;FILE;INCLUDE" "SOURCES")
   if(NOT library_SOURCES)
     # A library of headers alone is archived all the same, so that whoever links it need not know.
     file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/no_sources.cpp CONTENT "")
@@ -72,9 +73,10 @@ function(penstock_library target)
   add_library(penstock::${library_ALIAS} ALIAS ${target})
   set_target_properties(${target} PROPERTIES
     EXPORT_NAME ${library_ALIAS}
+    OUTPUT_NAME ${library_FILE}
     LINKER_LANGUAGE CXX
     VERSION ${PROJECT_VERSION}
-    SOVERSION 1
+    SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
     INSTALL_RPATH "$ORIGIN")
   target_compile_features(${target} PUBLIC cxx_std_20)
   target_include_directories(${target} INTERFACE
@@ -82,11 +84,12 @@ function(penstock_library target)
     $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 endfunction()
 
-# penstock_program(TARGET): a program people run. It stands in bin/ of the build tree, where the tests look for it,
+# penstock_program(TARGET COMPONENT component): a program people run. It stands in bin/ of the build tree, where the tests look for it,
 # and finds the libraries of its prefix wherever that is moved.
 function(penstock_program target)
+  cmake_parse_arguments(PARSE_ARGV 1 program "" "COMPONENT" "")
   set_target_properties(${target} PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin
     INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
-  install(TARGETS ${target} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(TARGETS ${target} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT ${program_COMPONENT})
 endfunction()

@@ -1,6 +1,10 @@
 # What is installed beside the programs, and how another project finds it: find_package(penstock COMPONENTS daemon c)
-# or pkg-config. A component is an export set of its own, so that a program that uses only the library does not have
-# to have what the daemon links. bindings/c installs penstock-c-targets.cmake the same way and becomes component c.
+# or pkg-config (penstock for C++, penstock-c). A component is an export set of its own, so that a program that uses only
+# the library does not have to have what the daemon links. bindings/c installs penstock-c-targets.cmake the same way and
+# becomes component c.
+#
+# An install component, on the other hand, is a Debian package: a folder names its own as the default, see debian.cmake.
+set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME dev)
 
 include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/penstock)
@@ -27,5 +31,7 @@ if(BUILD_SHARED_LIBS)
 else()
   set(pc_requires "Requires")
 endif()
-configure_file(${CMAKE_CURRENT_LIST_DIR}/penstock.pc.in ${PROJECT_BINARY_DIR}/penstock.pc @ONLY)
-install(FILES ${PROJECT_BINARY_DIR}/penstock.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+foreach(module IN ITEMS penstock penstock-c)
+  configure_file(${CMAKE_CURRENT_LIST_DIR}/${module}.pc.in ${PROJECT_BINARY_DIR}/${module}.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/${module}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endforeach()

@@ -62,8 +62,8 @@ class Producer {
   Result<Offset> publish(Bytes payload, const PublishOptions& options);
   Result<Offset> publish(Bytes payload);
 
-  // All of them or none become visible, with offsets from the one returned upwards. At most 2047 events, and together,
-  // with 64 bytes a header and rounded up to lines of 64 bytes, at most a quarter of the ring: else Errc::too_large.
+  // All of them or none become visible, with offsets from the one returned upwards. 1 to 2047 events: else
+  // Errc::invalid_argument; and together, a header counted as 64 bytes, a quarter of the ring: else Errc::too_large.
   // Errc::duplicate: the topic refuses duplicates, and one of the ids is there, or in the batch twice.
   Result<Offset> publish_batch(std::span<const Message> messages);
 

@@ -1,0 +1,134 @@
+// What the files of the C library share: the handles, errnos over Errc, options of any version. Nothing throws across
+// the C functions: each runs in `guarded`, whose callers may throw Refused.
+#pragma once
+
+#include <penstock/penstock.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <initializer_list>
+#include <optional>
+#include <penstock/daemon.hpp>
+#include <string>
+#include <vector>
+
+struct penstock_bus {
+  penstock::Bus bus;
+};
+struct penstock_producer {
+  penstock::Producer producer;
+};
+struct penstock_consumer {
+  penstock::Consumer consumer;
+};
+struct penstock_reader {
+  penstock::Reader reader;
+};
+struct penstock_daemon {
+  penstock::Daemon daemon;
+};
+
+// An event in place, or with bytes of its own. What C wants otherwise than C++ is made when it is asked for.
+struct penstock_event {
+  explicit penstock_event(const penstock::EventView& in_place) : view(in_place) {}
+  explicit penstock_event(penstock::Event&& event) : owned(std::move(event)), view(owned.view()) {}
+  penstock_event(const penstock_event&) = delete;
+  penstock_event& operator=(const penstock_event&) = delete;
+
+  penstock::Event owned;
+  penstock::EventView view;
+  const penstock::DeadLetter* redriven = nullptr;  // a delivery's
+  bool delivered = false;
+  mutable std::string topic;  // with the NUL at its end
+  mutable std::optional<penstock::DeadLetter> letter;
+};
+
+struct penstock_delivery {
+  explicit penstock_delivery(penstock::Delivery&& given) : delivery(std::move(given)), event(delivery.event().view()) {
+    event.delivered = true;
+    if (delivery.redriven()) event.redriven = &*delivery.redriven();
+  }
+  penstock::Delivery delivery;
+  penstock_event event;
+};
+
+namespace penstock::c {
+
+// Arguments that cannot be: caught by `guarded`.
+struct Refused {
+  int code;
+  const char* text;
+};
+
+// Keeps the sentence for penstock_last_error and answers the negative errno.
+int failed(const Error& error);
+int failed(int code, const char* text);
+int failed_by_exception() noexcept;  // in a catch block
+
+template <class Call>
+int guarded(Call&& call) noexcept {
+  try {
+    return call();
+  } catch (...) {
+    return failed_by_exception();
+  }
+}
+
+template <class T>
+int settled(const Result<T>& result) {
+  return result ? 0 : failed(result.error());
+}
+
+// A caller's options as this version knows them: what an older caller does not have is zero, what a later one has must
+// be.
+template <class Options>
+Options options_of(const Options* given) {
+  Options out{};
+  if (given == nullptr) return out;
+  const std::size_t size = given->struct_size;
+  if (size < sizeof size) throw Refused{EINVAL, "set struct_size to sizeof the struct of options"};
+  const auto* bytes = reinterpret_cast<const char*>(given);
+  if (size > sizeof out && std::any_of(bytes + sizeof out, bytes + size, [](char byte) { return byte != 0; }))
+    throw Refused{E2BIG, "an option that this version does not know; leave it out, or use a later libpenstock"};
+  std::memcpy(&out, given, std::min(size, sizeof out));
+  return out;
+}
+
+// Fills in as much of an answer as the caller has room for.
+template <class Answer>
+int answer(Answer* place, Answer filled) {
+  if (place == nullptr || place->struct_size < sizeof place->struct_size)
+    throw Refused{EINVAL, "set struct_size to sizeof the struct that takes the answer"};
+  filled.struct_size = place->struct_size;
+  std::memcpy(place, &filled, std::min(place->struct_size, sizeof filled));
+  return 0;
+}
+
+// Numbers of the header as values of the library, from 1; 0 is the default.
+template <class T>
+std::optional<T> choice(int given, std::initializer_list<T> known) {
+  if (given == 0) return {};
+  if (given < 0 || static_cast<std::size_t>(given) > known.size())
+    throw Refused{EINVAL, "a number that stands for no choice; use the names of penstock.h"};
+  return known.begin()[given - 1];
+}
+inline Wait wait_of(int given) { return choice(given, {Wait::spin, Wait::yield}).value_or(Wait::sleep); }
+std::optional<StartAt> start_of(const penstock_start& given);
+
+inline std::string_view text(const char* given) {
+  return given != nullptr ? std::string_view(given) : std::string_view();
+}
+// Negative: for ever.
+inline std::chrono::nanoseconds timeout(std::int64_t ms) {
+  using std::chrono::milliseconds, std::chrono::nanoseconds;
+  constexpr nanoseconds kForEver = nanoseconds::max() / 4;  // added to a clock it stays in range
+  return ms < 0 || ms > std::chrono::duration_cast<milliseconds>(kForEver).count() ? kForEver : milliseconds(ms);
+}
+std::vector<std::string> names(const char* const* given, std::size_t count);
+
+inline std::int64_t nanoseconds_of(Timestamp time) { return time.time_since_epoch().count(); }
+inline int count_of(std::size_t handled) { return static_cast<int>(handled); }
+inline std::size_t at_most(std::size_t wanted) { return std::min<std::size_t>(wanted, 1u << 30); }
+
+}  // namespace penstock::c
