@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Projects of others against an installed Penstock, each in the ways that find_package and pkg-config offer.
+set -euo pipefail
+. "$(dirname "$0")/outside.sh"
+prefix=$work/prefix
+cmake --install "$build" --prefix "$prefix" >"$work/log" 2>&1 || fail "it is not installed"
+
+find_it=(-DCMAKE_PREFIX_PATH="$prefix")
+project plain CXX plain.cpp penstock::penstock 'find_package(penstock 0.1 REQUIRED)'
+builds plain "${find_it[@]}"
+project daemon CXX daemon.cpp penstock::daemon 'find_package(penstock REQUIRED COMPONENTS daemon)'
+builds daemon "${find_it[@]}"
+# A C project: nothing of C++ is asked of it.
+project c C c.c penstock::c 'find_package(penstock REQUIRED COMPONENTS c)'
+builds c "${find_it[@]}" -DCMAKE_DISABLE_FIND_PACKAGE_tl-expected=ON
+project both 'C CXX' c.c 'penstock::c penstock::daemon' 'find_package(penstock REQUIRED COMPONENTS c daemon)'
+builds both "${find_it[@]}"
+project unknown CXX plain.cpp penstock::penstock 'find_package(penstock REQUIRED COMPONENTS fortran)'
+if cmake -S "$work/unknown" -B "$work/unknown/build" "${find_it[@]}" >"$work/log" 2>&1; then
+  fail "a component that does not exist is found"
+fi
+grep -q "no component 'fortran'" "$work/log" || fail "the missing component is not named"
+
+PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name penstock.pc)")
+export PKG_CONFIG_PATH
+# shellcheck disable=SC2046  # words to the compiler
+c++ -std=c++20 "$work/programs/plain.cpp" -o "$work/plain_pc" $(pkg-config --cflags --libs penstock) >"$work/log" 2>&1 ||
+  fail "pkg-config penstock"
+LD_LIBRARY_PATH=$prefix/lib runs plain_pc "$work/plain_pc"
+# shellcheck disable=SC2046
+cc -std=c11 "$work/programs/c.c" -o "$work/c_pc" $(pkg-config --cflags --libs penstock-c) >"$work/log" 2>&1 ||
+  fail "pkg-config penstock-c"
+LD_LIBRARY_PATH=$PKG_CONFIG_PATH/.. runs c_pc "$work/c_pc"
+readelf -d "$work/c_pc" | grep -q 'NEEDED.*libpenstock.so.1' || fail "the C program does not ask for libpenstock.so.1"
+[ "$(pkg-config --modversion penstock)" = "$("$PENSTOCK_BIN/penstock" --version | grep -oE '[0-9.]+$')" ] || fail "versions differ"
+echo "$count programs of others"
