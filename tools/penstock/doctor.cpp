@@ -50,20 +50,22 @@ Finding shared_memory() {
 }
 
 // Of the daemon where one runs that may be asked, else what a process started here would have.
-rlimit limit_of(std::optional<std::uint32_t> daemon, __rlimit_resource resource) {
+// `daemon`: its process id; 0: none.
+rlimit limit_of(std::uint32_t daemon, __rlimit_resource resource) {
   rlimit limit{};
-  if (!daemon || ::prlimit(static_cast<pid_t>(*daemon), resource, nullptr, &limit) != 0) ::getrlimit(resource, &limit);
+  if (daemon == 0 || ::prlimit(static_cast<pid_t>(daemon), resource, nullptr, &limit) != 0)
+    ::getrlimit(resource, &limit);
   return limit;
 }
 
-Finding memlock(std::optional<std::uint32_t> daemon) {
+Finding memlock(std::uint32_t daemon) {
   const rlimit limit = limit_of(daemon, RLIMIT_MEMLOCK);
   const bool ok = limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= (64ull << 20);
   return {"memlock", ok, limit.rlim_cur == RLIM_INFINITY ? "unlimited" : size_text(limit.rlim_cur),
           ok ? "" : "raise it (ulimit -l, LimitMEMLOCK=), so that io_uring can register the rings' pages"};
 }
 
-Finding open_files(std::optional<std::uint32_t> daemon) {
+Finding open_files(std::uint32_t daemon) {
   const rlimit limit = limit_of(daemon, RLIMIT_NOFILE);
   const bool ok = limit.rlim_cur >= 1024;
   return {"nofile", ok, std::to_string(limit.rlim_cur),
@@ -201,7 +203,7 @@ int doctor(const Globals& globals) {
     else
       code = complain(described.error());
   }
-  const auto daemon = info ? info->daemon_pid : std::nullopt;
+  const std::uint32_t daemon = info ? info->daemon_pid.value_or(0) : 0;
   std::vector<Finding> findings{shared_memory(), memlock(daemon), open_files(daemon), mappings(),
                                 io_uring(),      clock(),         processors(),       logout()};
   if (bus) {
