@@ -49,10 +49,14 @@ class TopicPersister {
   bool failed() const { return failures_ != 0; }  // what was tried last; it is tried again
   const api::Topic& topic() const { return *topic_; }
   api::Topic& topic() { return *topic_; }
+  const std::shared_ptr<api::Topic>& shared_topic() const { return topic_; }
   // Everything on disk is sealed and marked. Call when nothing is in flight.
   Result<void> close();
   // Deletes the oldest sealed segments that the topic's retention gives up.
   void retain(std::int64_t now, const ClockJumps& jumps);
+  bool compacts() const { return compacts_; }  // as of the last retain()
+  // This segment's index is made by somebody else.
+  void leave_index(std::uint64_t first_offset) { std::erase(unindexed_, first_offset); }
   // Writes one index that is missing, as of a segment that a killed daemon left. False: none is.
   bool mend_index();
 
@@ -92,6 +96,7 @@ class TopicPersister {
   std::vector<std::uint64_t> unindexed_;  // first offsets of segments without an index
   std::int64_t retry_at_ = 0;             // after a failure, by the clock that nobody sets; 0: at once
   int failures_ = 0;                      // in a row
+  bool compacts_ = false;
 };
 
 class Persister {
@@ -112,6 +117,7 @@ class Persister {
   Result<void> close();
   void retain(std::int64_t now);  // each second or so
   void mend_one_index();
+  const ClockJumps& jumps() const { return jumps_; }
   std::vector<std::unique_ptr<TopicPersister>>& topics() { return topics_; }
   const std::vector<std::unique_ptr<TopicPersister>>& topics() const { return topics_; }
 

@@ -60,7 +60,8 @@ Rounds::Rounds(api::StatePtr state, shm::Fd lock, shm::Handle handle, const Daem
       handle_(std::move(handle)),
       options_(options),
       log_(std::move(log)),
-      persister_(state_, std::move(disk), log_) {}
+      persister_(state_, std::move(disk), log_),
+      compactor_(state_, log_, [this] { sleeper().ring(); }) {}
 
 Result<std::unique_ptr<Rounds>> Rounds::open(const api::StatePtr& state, const DaemonOptions& options,
                                              std::unique_ptr<io::Disk> disk) {
@@ -118,6 +119,7 @@ Result<void> Rounds::add_topic(const std::string& name) {
     return tl::unexpected(api::name(recovered.error(), "topic " + name + " is not written to disk"));
   }
   for (const std::string& problem : recovered->problems) log_(1, "topic " + name + ": " + problem);
+  storage::remove_unfinished((*topic)->directory());
   persister_.add(std::move(*topic), api::Place{recovered->log_position, recovered->log_offset});
   return {};
 }
@@ -210,6 +212,7 @@ bool Rounds::work(std::int64_t now) {
     // Some news never comes, with [access] consumers can take back that of a group, and what was refused may be mended.
     looked_ = false;
   }
+  did |= compactor_.step(now, persister_);
   return did || !persister_.idle();
 }
 
@@ -222,6 +225,7 @@ void Rounds::listen(const shm::Sleeper& sleeper) const {
 std::int64_t Rounds::next_round(std::int64_t now) const { return std::min(next_checkpoint_, now + kTick); }
 
 Result<void> Rounds::finish() {
+  compactor_.stop();
   refresh();
   const std::int64_t deadline = api::monotonic_ns() + kDrain;
   Result<void> out = persister_.drain(deadline);

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "daemon/books.hpp"
+#include "daemon/compactor.hpp"
 
 namespace penstock::daemon {
 
@@ -46,6 +47,7 @@ class Rounds {
   DaemonOptions options_;
   Log log_;
   Persister persister_;
+  Compactor compactor_;
   std::vector<std::unique_ptr<Books>> books_;
   std::vector<std::shared_ptr<api::Topic>> memory_topics_;
   std::uint64_t topics_epoch_ = 0, groups_epoch_ = 0;

@@ -245,6 +245,7 @@ bool TopicPersister::mend_index() {
 // Oldest first, never the one that is being written.
 void TopicPersister::retain(std::int64_t now, const ClockJumps& jumps) {
   auto meta = api::read_topic_meta(*topic_->state(), topic_->name());
+  if (meta) compacts_ = meta->options.compact != 0;
   if (!meta || (meta->options.retention_bytes == 0 && meta->options.retention_ns == 0)) return;
   storage::SegmentSet segments(topic_->directory());
   if (!segments.refresh()) return;

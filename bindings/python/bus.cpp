@@ -117,6 +117,8 @@ void bind_administration(py::class_<BusHolder>& bus) {
           "topics", [](const BusHolder& holder) { return to_python(plain(&Bus::topics)(holder)); },
           "The topics' names, sorted.")
       .def("describe_topic", plain(&Bus::describe_topic), py::arg("name"), "The topic as it is now.")
+      .def("set_compaction", plain(&Bus::set_compaction), py::arg("topic"), py::arg("compact"),
+           "Whether of each key the newest event alone is kept; durable topics.")
       .def("set_retention", set_retention, py::arg("topic"), py::kw_only(), py::arg("bytes") = 0, py::arg("time") = 0,
            "How much a durable topic keeps on disk; 0: no limit.")
       .def(

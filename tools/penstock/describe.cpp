@@ -67,7 +67,8 @@ Json topic_json(const TopicInfo& info) {
           {"publish_dedupe", info.options.publish_dedupe},
           {"compact", info.options.compact},
           {"blocked_by", info.blocked_by ? Json(*info.blocked_by) : Json(nullptr)},
-          {"durable_error", info.durable_error}};
+          {"durable_error", info.durable_error},
+          {"compaction_waits_for", info.compaction_waits_for ? Json(*info.compaction_waits_for) : Json(nullptr)}};
 }
 
 Json group_json(const GroupInfo& info) {

@@ -56,7 +56,8 @@ class Dumper {
   bool wanted(const EventView& event) const;
   bool enough() const { return options_.most && count_ >= *options_.most; }
   bool show(const EventView& event);
-  bool show_aborted(const std::string& name, Offset first, std::uint64_t count);
+  // Offsets without events: "aborted", they never became any; "compacted", they were removed.
+  bool show_offsets(const char* what, const std::string& name, Offset first, std::uint64_t count);
   void show_text(const EventView& event);
   void tell(const Damage& damage);
   ScanOptions scan_options(StartAt from) const;
@@ -114,13 +115,13 @@ bool Dumper::show(const EventView& event) {
   return out_.drain() && !enough();
 }
 
-// Offsets that never became events, where nothing was asked for that they cannot have.
-bool Dumper::show_aborted(const std::string& name, Offset first, std::uint64_t count) {
+// Where nothing was asked for that they cannot have.
+bool Dumper::show_offsets(const char* what, const std::string& name, Offset first, std::uint64_t count) {
   if (options_.key || options_.id || options_.format) return true;
   if (globals_.json) {
-    out_ << line({{"topic", name}, {"offset", first}, {"aborted", count}});
+    out_ << line({{"topic", name}, {"offset", first}, {what, count}});
   } else {
-    out_ << std::to_string(first) << "  aborted" << (count > 1 ? ", " + std::to_string(count) + " offsets" : "")
+    out_ << std::to_string(first) << "  " << what << (count > 1 ? ", " + std::to_string(count) + " offsets" : "")
          << "\n";
   }
   return out_.drain();
@@ -155,12 +156,16 @@ Result<Offset> Dumper::scan(const Log& log, StartAt from, const std::string& nam
                                                   },
                                                   [&](Offset first, std::uint64_t count) {
                                                     next = std::max(next, first + count);
-                                                    return show_aborted(name, first, count);
+                                                    return show_offsets("aborted", name, first, count);
                                                   },
                                                   [&](const Damage& damage) {
                                                     next = std::max(next, damage.end_offset);
                                                     tell(damage);
                                                     return out_.good();
+                                                  },
+                                                  [&](Offset first, std::uint64_t count) {
+                                                    next = std::max(next, first + count);
+                                                    return show_offsets("compacted", name, first, count);
                                                   }});
   if (!done) return tl::unexpected(done.error());
   return next;

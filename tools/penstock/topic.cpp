@@ -16,7 +16,8 @@ struct TopicFlags {
   std::optional<Full> full;
   std::optional<nanoseconds> retention_time;
   std::optional<std::uint64_t> publish_dedupe;
-  bool single_producer = false, compact = false;
+  std::optional<bool> compact;
+  bool single_producer = false;
 };
 
 TopicOptions over(TopicOptions options, const TopicFlags& flags) {
@@ -28,7 +29,7 @@ TopicOptions over(TopicOptions options, const TopicFlags& flags) {
   options.retention_time = flags.retention_time.value_or(options.retention_time);
   if (flags.publish_dedupe) options.publish_dedupe = static_cast<std::uint32_t>(*flags.publish_dedupe);
   options.single_producer = options.single_producer || flags.single_producer;
-  options.compact = options.compact || flags.compact;
+  options.compact = flags.compact.value_or(options.compact);
   return options;
 }
 
@@ -88,8 +89,14 @@ int set(const Globals& globals, Bus& bus, const TopicFlags& flags) {
   const auto info = bus.describe_topic(flags.name);
   if (!info) return complain(info.error(), flags.name);
   const TopicOptions wanted = over(info->options, flags);
-  const auto done = bus.set_retention(flags.name, wanted.retention_bytes, wanted.retention_time);
-  if (!done) return complain(done.error(), flags.name);
+  if (flags.retention_bytes || flags.retention_time) {
+    const auto done = bus.set_retention(flags.name, wanted.retention_bytes, wanted.retention_time);
+    if (!done) return complain(done.error(), flags.name);
+  }
+  if (flags.compact) {
+    const auto done = bus.set_compaction(flags.name, wanted.compact);
+    if (!done) return complain(done.error(), flags.name);
+  }
   return globals.json ? describe(globals, bus, flags.name) : kDone;
 }
 
@@ -146,7 +153,8 @@ CLI::App* add_create(CLI::App& topic, const std::shared_ptr<TopicFlags>& flags, 
   add_parsed(*create_app, "--max-payload", flags->max_payload, parse_size,
              "The largest payload [a quarter of the ring]")
       ->type_name("SIZE");
-  create_app->add_flag("--compact", flags->compact, "Keep the last event of each key");
+  create_app->add_flag_callback(
+      "--compact", [flags] { flags->compact = true; }, "Keep the last event of each key");
   create_app->footer("Example:\n  penstock topic create ticks --durability memory --ring 64MiB --full drop_oldest");
   create_app->callback(
       [flags, &plan] { plan.run = [flags](const Globals& globals) { return create(globals, *flags); }; });
@@ -154,15 +162,21 @@ CLI::App* add_create(CLI::App& topic, const std::shared_ptr<TopicFlags>& flags, 
 }
 
 void add_set(CLI::App& topic, const std::shared_ptr<TopicFlags>& flags, Plan& plan) {
-  CLI::App* set_app = topic.add_subcommand("set", "Change a topic's retention");
+  CLI::App* set_app = topic.add_subcommand("set", "Change what a topic keeps");
   set_app->add_option("NAME", flags->name, "The topic")->required();
   add_retention(*set_app, *flags);
+  CLI::Option* compact = set_app->add_flag_callback(
+      "--compact", [flags] { flags->compact = true; }, "Keep the last event of each key");
+  set_app
+      ->add_flag_callback(
+          "--no-compact", [flags] { flags->compact = false; }, "Keep all from now on")
+      ->excludes(compact);
   set_app->footer(
       "Example:\n  penstock topic set orders --retention-time 7d --retention-bytes 10GiB\n"
       "What else a topic was made with stays as it is: delete it and create it anew to change that.");
   set_app->callback([flags, &plan] {
-    if (!flags->retention_bytes && !flags->retention_time) {
-      throw CLI::ValidationError("topic set", "give --retention-bytes or --retention-time");
+    if (!flags->retention_bytes && !flags->retention_time && !flags->compact) {
+      throw CLI::ValidationError("topic set", "give --retention-bytes, --retention-time, --compact or --no-compact");
     }
     plan.run = [flags](const Globals& globals) {
       return with_bus(globals, [&](Bus& bus) { return set(globals, bus, *flags); });

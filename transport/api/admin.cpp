@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "api/compaction.hpp"
 #include "api/feed.hpp"
 #include "api/group.hpp"
 #include "group/pattern.hpp"
@@ -59,6 +60,7 @@ Result<TopicInfo> Bus::describe_topic(std::string_view name) const {
   if (auto meta = api::read_topic_meta(*state_, name)) {
     out.options.retention_bytes = meta->options.retention_bytes;
     out.options.retention_time = std::chrono::nanoseconds(meta->options.retention_ns);
+    out.options.compact = meta->options.compact != 0;
   }
   const api::Place end = opened.end();
   if (auto first = api::Feed(*topic, false).first()) out.first_offset = first->offset;
@@ -87,6 +89,7 @@ Result<TopicInfo> Bus::describe_topic(std::string_view name) const {
     place = {place.position + look.lines, place.offset + look.count};
   }
   if (!out.blocked_by) out.blocked_by = api::held_by(opened);
+  if (out.options.compact) out.compaction_waits_for = api::compaction_waits_for(opened);
   return out;
 }
 
@@ -99,6 +102,19 @@ Result<void> Bus::set_retention(std::string_view topic, std::uint64_t bytes, std
   if (!meta) return tl::unexpected(meta.error());
   meta->options.retention_bytes = bytes;
   meta->options.retention_ns = std::uint64_t(time.count());
+  return api::write_topic_meta(*state_, *meta, true);
+}
+
+Result<void> Bus::set_compaction(std::string_view topic, bool compact) {
+  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
+  if (auto may = api::may_write(*state_, "topic " + std::string(topic)); !may) return may;
+  auto lock = api::BusLock::take(state_->directory);
+  if (!lock) return tl::unexpected(lock.error());
+  auto meta = api::read_topic_meta(*state_, topic);
+  if (!meta) return tl::unexpected(meta.error());
+  if (compact)
+    if (auto may = api::may_compact(topic, meta->options.durability == layout::Durability::disk); !may) return may;
+  meta->options.compact = compact ? 1 : 0;
   return api::write_topic_meta(*state_, *meta, true);
 }
 

@@ -124,6 +124,7 @@ Result<bool> Feed::from_disk(Place& place, Next& out) {
       return true;
     }
     case storage::ItemKind::aborted:
+    case storage::ItemKind::compacted:
       place = {item->next.position, item->next.offset};
       return false;
     case storage::ItemKind::expired:

@@ -81,6 +81,10 @@ class GroupState {
   // Opens the file, making it (from the checkpoint, if there is one) when it is missing.
   static Result<std::shared_ptr<GroupState>> open(const std::shared_ptr<Group>& group, std::string_view topic,
                                                   const Access& access);
+  // Only what is there already: makes nothing, locks nothing. Errc::not_found.
+  static Result<std::shared_ptr<GroupState>> look(const std::shared_ptr<Group>& group, std::string_view topic) {
+    return map(group, topic, {});
+  }
   static Result<std::shared_ptr<GroupState>> open_locked(const std::shared_ptr<Group>& group, std::string_view topic,
                                                          const Access& access);
 

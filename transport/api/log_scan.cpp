@@ -49,10 +49,16 @@ struct Window {
     if (options.to_time && time >= options.to_time->time_since_epoch().count()) return true;
     return !visitor.event || visitor.event(event);
   }
-  bool aborted(Offset first, std::uint64_t count) const {
-    if (count == 0 || first + count <= from) return true;
+  bool aborted(Offset first, std::uint64_t count) const { return offsets(visitor.aborted, first, count); }
+  bool compacted(const Item& item) const { return offsets(visitor.compacted, item.offset, item.count); }
+  // No more of a run of offsets than was asked for: it may be longer than the stretch that is looked at.
+  bool offsets(const std::function<bool(Offset, std::uint64_t)>& visit, Offset first, std::uint64_t count) const {
+    Offset end = first + count;
+    if (count == 0 || end <= from) return true;
     if (!before_end(options, first)) return false;
-    return !visitor.aborted || visitor.aborted(first, count);
+    first = std::max(first, from);
+    if (options.to_offset) end = std::min(end, *options.to_offset);
+    return !visit || visit(first, end - first);
   }
   bool damage(const Item& item, const std::string& file) const {
     if (item.offset + item.count < from) return true;
@@ -122,6 +128,7 @@ Result<void> Log::Impl::scan_file(const ScanOptions& options, const LogVisitor& 
     if (item->kind == ItemKind::end) return {};
     if (item->kind == ItemKind::event) on = window.event(view(*item));
     if (item->kind == ItemKind::aborted) on = window.aborted(item->offset, item->count);
+    if (item->kind == ItemKind::compacted) on = window.compacted(*item);
     if (item->kind == ItemKind::damage) on = window.damage(*item, file);
     if (!on) return {};
   }
@@ -184,6 +191,7 @@ Result<void> Log::Impl::forward(const ScanOptions& options, const LogVisitor& vi
       bool on = true;
       if (item->kind == ItemKind::event) on = window.event(view(*item));
       if (item->kind == ItemKind::aborted) on = window.aborted(item->offset, item->count);
+      if (item->kind == ItemKind::compacted) on = window.compacted(*item);
       if (item->kind == ItemKind::damage) on = window.damage(*item, reader.file());
       if (!on) return {};
       place = {std::max(place.position, item->next.position), std::max(place.offset, item->next.offset)};
@@ -251,6 +259,7 @@ Result<void> Log::Impl::backward(const ScanOptions& options, const LogVisitor& v
     Offset first = 0;
     std::uint64_t count = 0;
     std::optional<Damage> damage;
+    bool compacted = false;
   };
   Offset first = 0, end = 0;
   ScanOptions forwards = options;
@@ -267,7 +276,8 @@ Result<void> Log::Impl::backward(const ScanOptions& options, const LogVisitor& v
     const LogVisitor ends{
         [&](const EventView& event) { return note(event.offset(), 1); },
         [&](Offset from, std::uint64_t count) { return note(from, count); },
-        [&](const Damage& damage) { return note(damage.first_offset, damage.end_offset - damage.first_offset); }};
+        [&](const Damage& damage) { return note(damage.first_offset, damage.end_offset - damage.first_offset); },
+        [&](Offset from, std::uint64_t count) { return note(from, count); }};
     auto done = file.empty() ? forward(forwards, ends, near) : scan_file(forwards, ends);
     if (!done) return done;
     near.reset();
@@ -278,6 +288,13 @@ Result<void> Log::Impl::backward(const ScanOptions& options, const LogVisitor& v
     first = std::max(oldest->offset, wanted_from(options.from, oldest->offset, end));
     if (options.to_offset) end = std::min(end, *options.to_offset);
   }
+  Offset run_first = 0;
+  std::uint64_t run_count = 0;  // 0: there is no run that was met and not told
+  const auto tell_run = [&] {
+    const bool on = run_count == 0 || !visitor.compacted || visitor.compacted(run_first, run_count);
+    run_count = 0;
+    return on;
+  };
   while (end > first) {
     const Offset begin = end - first > kStretch ? end - kStretch : first;
     std::vector<Told> stretch;
@@ -299,12 +316,21 @@ Result<void> Log::Impl::backward(const ScanOptions& options, const LogVisitor& v
                             [&](const Damage& damage) {
                               stretch.push_back({.event = {}, .damage = damage});
                               return true;
+                            },
+                            [&](Offset from, std::uint64_t count) {
+                              stretch.push_back({.event = {}, .first = from, .count = count, .compacted = true});
+                              return true;
                             }};
     auto done = file.empty() ? forward(part, gather, near) : scan_file(part, gather);
     if (!done) return done;
     for (auto told = stretch.rbegin(); told != stretch.rend(); ++told) {
       bool on = true;
-      if (told->event)
+      // A run goes on in the stretch before: it is told when all of it was met.
+      const bool goes_on = told->compacted && told->first + told->count == run_first;
+      if (!goes_on && !tell_run()) return {};
+      if (told->compacted)
+        run_first = told->first, run_count += told->count;
+      else if (told->event)
         on = !visitor.event || visitor.event(told->event->view());
       else if (told->damage)
         on = !visitor.damage || visitor.damage(*told->damage);
@@ -314,6 +340,7 @@ Result<void> Log::Impl::backward(const ScanOptions& options, const LogVisitor& v
     }
     end = begin;
   }
+  static_cast<void>(tell_run());
   return {};
 }
 

@@ -100,6 +100,11 @@ auto bytes = [](const toml::node& node) -> std::optional<std::uint64_t> {
   if (const auto value = node.value_exact<std::string>()) return parse_bytes(*value);
   return std::nullopt;
 };
+auto number = [](const toml::node& node) -> std::optional<std::uint64_t> {
+  const auto value = node.value_exact<std::int64_t>();
+  if (value && *value > 0) return static_cast<std::uint64_t>(*value);
+  return std::nullopt;
+};
 auto duration = [](const toml::node& node) -> std::optional<std::chrono::nanoseconds> {
   if (const auto value = node.value_exact<std::string>()) return parse_duration(*value);
   return std::nullopt;
@@ -150,6 +155,8 @@ std::optional<Error> read_tables(const toml::table& root, const std::string& pat
       keys.key("io", out.force_pwrite, one_of(kIo));
       keys.key("segment_bytes", out.segment_bytes, bytes);
       keys.key("checkpoint", out.checkpoint, duration);
+      keys.key("compact_keys", out.compact_keys, number);
+      keys.key("tombstones", out.tombstones, duration);
     }
     if (auto error = keys.finish()) return error;
   }
@@ -213,6 +220,7 @@ std::string print_settings(const Settings& settings) {
       << "\"\nretention_bytes = " << settings.topic.retention_bytes << "\nretention_time = \""
       << settings.topic.retention_time.count() << "ns\"\n\n[daemon]\nio = \"" << name(kIo, settings.force_pwrite)
       << "\"\nsegment_bytes = " << settings.segment_bytes << "\ncheckpoint = \"" << settings.checkpoint.count()
+      << "ns\"\ncompact_keys = " << settings.compact_keys << "\ntombstones = \"" << settings.tombstones.count()
       << "ns\"\n";
   return out.str();
 }

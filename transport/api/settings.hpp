@@ -12,6 +12,9 @@ struct Settings {
   std::string producers, consumers;           // [access]: Unix groups; empty: the bus is one user's
   bool force_pwrite = false;                  // [daemon] io = "auto" | "pwrite"
   std::uint64_t segment_bytes = 64ull << 20;  // [daemon] segment_bytes
+  std::uint64_t compact_keys = 1'000'000;     // [daemon] compact_keys: held in memory at a time by a compaction
+  std::chrono::nanoseconds tombstones{
+      std::chrono::hours(24)};  // [daemon] tombstones: kept so long after what they delete
   std::chrono::nanoseconds checkpoint{std::chrono::milliseconds(100)};  // [daemon] checkpoint
 };
 

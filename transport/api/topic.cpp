@@ -224,6 +224,16 @@ Result<void> finish_deletion(const State& state, std::string_view name) {
 
 }  // namespace
 
+Result<void> may_compact(std::string_view name, bool durable) {
+  const std::string title = "topic " + std::string(name);
+  if (!durable)
+    return refuse(Errc::invalid_argument,
+                  title + ": only topics on disk are compacted; choose --durability disk, or leave --compact out.");
+  if (name.ends_with(".dlq"))
+    return refuse(Errc::invalid_argument, title + ": dead letters stay until they are purged; leave --compact out.");
+  return {};
+}
+
 Result<void> create_topic(const StatePtr& state, std::string_view name, const TopicOptions& options) {
   const std::string title = "topic " + std::string(name);
   if (!group::valid_name(name)) return refuse(Errc::invalid_name, title);
@@ -238,7 +248,8 @@ Result<void> create_topic(const StatePtr& state, std::string_view name, const To
   if (options.publish_dedupe > kDedupeMost)
     return refuse(Errc::invalid_argument,
                   title + ": at most " + std::to_string(kDedupeMost) + " ids are remembered at publish.");
-  if (options.compact) return refuse(Errc::unsupported, title + ": compaction");
+  if (options.compact)
+    if (auto may = may_compact(name, options.durability == Durability::disk); !may) return may;
   if (auto may = may_write(*state, title); !may) return may;
   auto lock = BusLock::take(state->directory);
   if (!lock) return tl::unexpected(lock.error());

@@ -90,6 +90,8 @@ std::vector<std::string> topic_names(const State& state);  // sorted
 void make_all_live(const StatePtr& state);  // the live files of all topics; call under the bus lock
 // Errc::permission for who may only consume.
 Result<void> may_write(const State& state, const std::string& title);
+// Errc::invalid_argument: not a topic to be compacted.
+Result<void> may_compact(std::string_view name, bool durable);
 Result<void> create_topic(const StatePtr& state, std::string_view name, const TopicOptions& options);
 Result<void> delete_topic(const StatePtr& state, std::string_view name);
 

@@ -18,8 +18,8 @@ enum class State : std::uint8_t {
   claimed = 1,    // its owner's to finish
   inner = 2,      // a batch's later record: counts only under a committed head
   committed = 3,
-  aborted = 5,
-  pad = 7,  // fills the ring's end; count 0
+  aborted = 5,  // never became events; on disk also a run of what compaction removed
+  pad = 7,      // fills the ring's end; count 0
 };
 
 inline constexpr unsigned kStateBits = 3;
@@ -83,6 +83,9 @@ constexpr LinkFields link_of(std::uint64_t link) {
 enum Flags : std::uint32_t {
   kFlagGivenId = 1,   // id is the XXH3-128 of a given id, else (producer, sequence)
   kFlagChecksum = 2,  // eight bytes of checksum stand before the attributes
+  // On disk, of an ABORTED claim: a run of offsets that compaction removed. id_low has their number, count is 0, the
+  // other words but tag and checksum are 0, and so are the lines behind the first.
+  kFlagCompacted = 4,
 };
 struct SizeFields {
   std::uint32_t payload = 0;

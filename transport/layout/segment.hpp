@@ -16,6 +16,7 @@ namespace penstock::layout {
 inline constexpr std::uint64_t kSector = 512;
 inline constexpr std::uint64_t kLinesPerPage = kPage / kLine;
 inline constexpr std::uint64_t kSegmentDataAt = kPage;
+inline constexpr std::uint64_t kSegmentCompacted = 1;  // an incompat bit: there may be records with kFlagCompacted
 
 struct SegmentHeader {  // written twice and synced before the segment holds anything; then immutable
   Preamble preamble;    // checksum covers this header
@@ -40,7 +41,9 @@ struct SegmentProgress {
   std::uint64_t offset;        // every offset below was flushed
   std::uint64_t events;        // committed events below (exact when sealed)
   std::uint64_t last_time_ns;  // the latest time of the events below
-  std::uint64_t reserved;
+  // Sealed: when compaction was done with it for the first time, realtime and even, 0: not yet. From then on no segment
+  // before it has an older event of its keys. Plus 1 while it has events that delete their keys.
+  std::uint64_t compacted;
 };
 static_assert(sizeof(SegmentProgress) == 64);
 inline constexpr std::uint64_t kProgressAt[2] = {kSector, 2 * kSector};

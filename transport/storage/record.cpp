@@ -26,7 +26,8 @@ Parsed check(const Head& head, std::span<const std::byte> bytes, Record& record,
   const layout::SizeFields sizes = layout::sizes_of(head.sizes);
   record.head = head;
   record.lines = layout::lines_of(head.word);
-  record.count = sizes.count;
+  record.compacted = is_compacted(head);
+  record.count = record.compacted ? static_cast<std::uint32_t>(head.id_low) : sizes.count;
   record.attributes = record.payload = {};
   if (record.state() == State::committed || record.state() == State::inner) {
     record.attributes = bytes.subspan(layout::body_at(sizes.flags), sizes.attributes);
@@ -43,10 +44,32 @@ Head load_head(const std::byte* at) {
   return head;
 }
 
+bool is_compacted(const Head& head) {
+  return layout::state_of(head.word) == State::aborted &&
+         (layout::sizes_of(head.sizes).flags & layout::kFlagCompacted) != 0;
+}
+
+Head compacted_head(std::uint64_t nonce, std::uint64_t offset, std::uint64_t offsets, std::uint64_t lines) {
+  Head head;
+  const bool pad = offsets == 0;
+  head.word = layout::pack(
+      layout::WordFields{.state = pad ? State::pad : State::aborted, .lines = static_cast<std::uint32_t>(lines)});
+  head.tag = layout::tag_for(nonce, offset);
+  head.id_low = offsets;
+  const std::uint32_t flags =
+      pad ? std::uint32_t{layout::kFlagChecksum} : layout::kFlagChecksum | layout::kFlagCompacted;
+  head.sizes = layout::pack(layout::SizeFields{.count = 0, .flags = flags});
+  head.checksum = checksum_of(head, {});
+  return head;
+}
+
 bool plausible_claim(const Head& head) {
   const layout::SizeFields sizes = layout::sizes_of(head.sizes);
   const std::uint64_t lines = layout::lines_of(head.word);
   if (lines == 0 || !plausible_sizes(sizes, lines)) return false;
+  if (is_compacted(head)) {
+    return sizes.count == 0 && sizes.payload == 0 && sizes.attributes == 0 && head.id_low >= 1 && head.id_low <= lines;
+  }
   switch (layout::state_of(head.word)) {
     case State::committed:
     case State::aborted:

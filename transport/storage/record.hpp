@@ -32,6 +32,7 @@ struct Record {
   std::uint64_t offset = 0;
   std::uint32_t lines = 0;                // of the whole claim in a head, of the record itself in an INNER one
   std::uint32_t count = 0;                // offsets the claim uses; 0 in PAD and INNER
+  bool compacted = false;                 // ABORTED: a run of what compaction removed
   std::span<const std::byte> attributes;  // empty unless committed or inner
   std::span<const std::byte> payload;
 
@@ -43,6 +44,10 @@ struct Record {
 // record `distance` lines after its head. Says nothing of the tag and the checksum.
 bool plausible_claim(const Head& head);
 bool plausible_inner(const Head& head, std::uint64_t distance);
+
+// A run of removed offsets, as compaction leaves it behind; see kFlagCompacted. Offsets 0: what fills a place, a PAD.
+Head compacted_head(std::uint64_t nonce, std::uint64_t offset, std::uint64_t offsets, std::uint64_t lines);
+bool is_compacted(const Head& head);
 
 // Bytes of the record itself, header included: what its checksum needs to see.
 std::uint64_t record_size(const Head& head);

@@ -59,7 +59,7 @@ Result<void> look_at_records(const std::string& path, int fd, const RecoverOptio
   look.end = {header.first_position, header.first_offset, 0, 0};
   look.facts.mark = MarkFact::none;
   if (const auto& progress = look.front.progress) {
-    look.end = {progress->position, progress->offset, progress->events, progress->last_time_ns};
+    look.end = mark_of(*progress);
     look.facts.mark = progress->sealed == 1 ? MarkFact::sealed : MarkFact::open;
   }
   look.facts.covers = look.file_bytes >= layout::segment_file_offset(header.first_position, look.end.position);

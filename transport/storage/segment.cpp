@@ -54,7 +54,7 @@ void look_at_header(std::span<const std::byte, kPage> page, Front& front) {
     front.header = header;
     front.header->topic.text[sizeof header.topic.text - 1] = 0;
     front.incompatible = header.preamble.version != layout::kLayoutVersion || header.preamble.size != sizeof header ||
-                         header.preamble.incompat != 0;
+                         (header.preamble.incompat & ~layout::kSegmentCompacted) != 0;
   }
 }
 
@@ -104,6 +104,10 @@ std::optional<std::uint64_t> offset_in_name(std::string_view name, std::string_v
   return value;
 }
 
+Mark mark_of(const SegmentProgress& progress) {
+  return {progress.position, progress.offset, progress.events, progress.last_time_ns, progress.compacted};
+}
+
 Result<Front> read_front(int fd) {
   std::array<std::byte, kPage> page{};
   const Result<std::size_t> n = io::pread_some(fd, page, 0);
@@ -129,6 +133,12 @@ SegmentHeader make_header(std::uint64_t bus_id, std::uint64_t topic_id, std::uin
   header.first_position = first_position;
   header.created_ns = created_ns;
   std::memcpy(header.topic.text, topic.data(), std::min(topic.size(), layout::kNameMax));
+  header.preamble.checksum = header_checksum(header);
+  return header;
+}
+
+SegmentHeader compacted_header(SegmentHeader header) {
+  header.preamble.incompat |= layout::kSegmentCompacted;
   header.preamble.checksum = header_checksum(header);
   return header;
 }
@@ -159,6 +169,7 @@ Result<void> ProgressWriter::write(int fd, const Mark& mark, bool sealed) {
   progress.offset = mark.offset;
   progress.events = mark.events;
   progress.last_time_ns = mark.last_time_ns;
+  progress.compacted = mark.compacted;
   progress.checksum = progress_checksum(progress, nonce_);
   const int slot = 1 - newest_slot_;
   Result<void> done = io::pwrite_exact(fd, std::as_bytes(std::span(&progress, 1)), layout::kProgressAt[slot]);

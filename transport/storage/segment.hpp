@@ -23,8 +23,11 @@ struct Mark {
   std::uint64_t offset = 0;        // every offset below is meant
   std::uint64_t events = 0;        // committed events of the segment below
   std::uint64_t last_time_ns = 0;  // the latest time among them
+  std::uint64_t compacted = 0;     // see layout::SegmentProgress
   friend bool operator==(const Mark&, const Mark&) = default;
 };
+
+Mark mark_of(const layout::SegmentProgress& progress);
 
 // What the first page says, each part checked on its own.
 struct Front {
@@ -35,7 +38,7 @@ struct Front {
   std::array<bool, 2> progress_good{};
   std::array<bool, 2> slot_sealed{};
   bool headers_equal = true;  // meaningful when both are good; as is
-  bool marks_equal = true;    // but for the sequence
+  bool marks_equal = true;    // but for the sequence and what compaction says
   bool blank = true;          // nothing but zeros, or nothing at all
   bool rest_zero = true;      // the bytes of the page that mean nothing are zero
   bool incompatible = false;  // the header is whole and of another version, or has bits we don't know
@@ -45,6 +48,8 @@ Result<Front> read_front(int fd);
 layout::SegmentHeader make_header(std::uint64_t bus_id, std::uint64_t topic_id, std::uint64_t nonce,
                                   std::string_view topic, std::uint64_t first_offset, std::uint64_t first_position,
                                   std::uint64_t created_ns);
+// The same for the segment's compacted successor.
+layout::SegmentHeader compacted_header(layout::SegmentHeader header);
 // Both copies of the header and two marks at the first position. Does not sync.
 Result<void> write_front(int fd, const layout::SegmentHeader& header);
 

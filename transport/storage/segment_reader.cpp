@@ -137,7 +137,9 @@ Result<Parsed> SegmentReader::parse_batch(Record& record) {
 
 Item SegmentReader::item_of(const Record& record) const {
   Item item{.position = record.position, .offset = record.offset, .count = record.count};
-  item.kind = record.state() == layout::State::aborted ? ItemKind::aborted : ItemKind::event;
+  item.kind = record.compacted                           ? ItemKind::compacted
+              : record.state() == layout::State::aborted ? ItemKind::aborted
+                                                         : ItemKind::event;
   item.inner = place_.within();
   item.next = after(place_, record);
   item.record = record;

@@ -18,11 +18,12 @@
 namespace penstock::storage {
 
 enum class ItemKind {
-  event,    // `record` is an event
-  aborted,  // `count` offsets from `offset` on never became events
-  damage,   // [file_begin, file_end) can't be read; `count` events from `offset` on may be missing
-  expired,  // `count` offsets from `offset` on were removed by retention (LogReader only)
-  end,      // nothing more for now; `position` and `offset` are where it would go on
+  event,      // `record` is an event
+  aborted,    // `count` offsets from `offset` on never became events
+  compacted,  // `count` offsets from `offset` on were removed: their keys have newer events, or were deleted
+  damage,     // [file_begin, file_end) can't be read; `count` events from `offset` on may be missing
+  expired,    // `count` offsets from `offset` on were removed by retention (LogReader only)
+  end,        // nothing more for now; `position` and `offset` are where it would go on
 };
 
 struct Item {

@@ -98,6 +98,12 @@ class Check {
         damaged_ = true;
         continue;
       }
+      if (item->kind == ItemKind::compacted) {
+        const std::uint64_t body = file_offset(item->position) + layout::kLine;
+        if (Result<void> done = check_zeros(body, file_offset(item->next.position), "of a compacted run"); !done) {
+          return done;
+        }
+      }
       if (item->kind != ItemKind::event) continue;
       ++report_.events;
       report_.last_offset = item->offset;

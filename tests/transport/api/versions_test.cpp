@@ -112,7 +112,7 @@ class VersionsTest : public ::testing::Test {
 };
 
 void newer(Preamble& preamble) { preamble.version = 9; }
-void unknown_incompat(Preamble& preamble) { preamble.incompat = 1; }
+void unknown_incompat(Preamble& preamble) { preamble.incompat = 2; }
 void unknown_ro_compat(Preamble& preamble) { preamble.ro_compat = 1; }
 void unknown_compat(Preamble& preamble) { preamble.compat = 1; }
 

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "io/file.hpp"
+#include "log/attributes.hpp"
 
 namespace penstock::storage {
 
@@ -39,8 +40,17 @@ std::string text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+std::vector<std::byte> LogBuilder::attributes(std::uint64_t offset, const std::string* key) const {
+  if (key == nullptr) return std::vector<std::byte>(8 * (offset % 2));
+  std::vector<std::byte> out(log::padded(log::attribute_bytes(key->size())));
+  log::AttributeWriter writer(out.data());
+  writer.put(layout::Attribute::key, *key);
+  writer.finish();
+  return out;
+}
+
 void LogBuilder::put(State state, std::uint64_t lines, std::uint64_t link, std::uint64_t offset, std::uint32_t count,
-                     const std::string& payload) {
+                     const std::string& payload, const std::string* key) {
   Head head;
   const layout::WordFields word{
       .state = state, .lines = static_cast<std::uint32_t>(lines), .slot = 3, .incarnation = 1};
@@ -49,15 +59,17 @@ void LogBuilder::put(State state, std::uint64_t lines, std::uint64_t link, std::
   head.tag = layout::tag_for(nonce_, offset);
   head.time = time_;
   head.id_low = offset * 7 + 1;
+  std::vector<std::byte> body = attributes(offset, key);
   const layout::SizeFields sizes{.payload = static_cast<std::uint32_t>(payload.size()),
-                                 .attributes = 8 * static_cast<std::uint32_t>(offset % 2),
+                                 .attributes = static_cast<std::uint32_t>(body.size()),
                                  .count = count,
                                  .flags = layout::kFlagChecksum};
   const bool empty = state == State::aborted || state == State::pad;
   const layout::SizeFields none{.count = count, .flags = layout::kFlagChecksum};
   head.sizes = layout::pack(empty ? none : sizes);
-  std::vector<std::byte> body(empty ? 0 : sizes.attributes + payload.size());
-  if (!empty && !payload.empty()) std::memcpy(body.data() + sizes.attributes, payload.data(), payload.size());
+  if (empty) body.clear();
+  const auto text = std::as_bytes(std::span(payload));
+  if (!empty) body.insert(body.end(), text.begin(), text.end());
   head.checksum = checksum_of(head, body);
   std::vector<std::byte> record(layout::lines_for(kLine + body.size()) * kLine);
   std::memcpy(record.data(), &head, sizeof head);
@@ -78,22 +90,25 @@ LogBuilder& LogBuilder::event(const std::string& payload, std::uint64_t spare_li
   return *this;
 }
 
-LogBuilder& LogBuilder::batch(const std::vector<std::string>& payloads) {
+// `keys`: one for each payload, or none at all.
+LogBuilder& LogBuilder::batch_of(const std::vector<std::string>& payloads, const std::vector<std::string>& keys) {
   begin_claim();
+  const auto key_of = [&keys](std::size_t i) { return keys.empty() ? nullptr : &keys[i]; };
+  const auto lines_of = [&](std::uint64_t offset, std::size_t i) {
+    return layout::lines_for(kLine + attributes(offset, key_of(i)).size() + payloads[i].size());
+  };
   std::uint64_t lines = 0;
-  for (std::size_t i = 0; i < payloads.size(); ++i) {
-    lines += layout::lines_for(kLine + 8 * ((offset_ + i) % 2) + payloads[i].size());
-  }
+  for (std::size_t i = 0; i < payloads.size(); ++i) lines += lines_of(offset_ + i, i);
   const std::uint64_t head = position_;
   const std::uint64_t end = position_ + lines;
   for (std::size_t i = 0; i < payloads.size(); ++i) {
-    const std::uint64_t own = layout::lines_for(kLine + 8 * (offset_ % 2) + payloads[i].size());
+    const std::uint64_t own = lines_of(offset_, i);
     events_.push_back({offset_, position_, time_, payloads[i]});
     latest_ = std::max(latest_, time_);
     if (i == 0)
-      put(State::committed, lines, 0, offset_, static_cast<std::uint32_t>(payloads.size()), payloads[i]);
+      put(State::committed, lines, 0, offset_, static_cast<std::uint32_t>(payloads.size()), payloads[i], key_of(i));
     else
-      put(State::inner, own, position_ - head, offset_, 0, payloads[i]);
+      put(State::inner, own, position_ - head, offset_, 0, payloads[i], key_of(i));
     ++offset_, position_ += own;
   }
   EXPECT_EQ(position_, end);

@@ -48,7 +48,9 @@ class LogBuilder {
       : nonce_(nonce), first_{first_position, first_offset}, offset_(first_offset), position_(first_position) {}
 
   LogBuilder& event(const std::string& payload, std::uint64_t spare_lines = 0);
-  LogBuilder& batch(const std::vector<std::string>& payloads);
+  LogBuilder& batch(const std::vector<std::string>& payloads) { return batch_of(payloads, {}); }
+  LogBuilder& keyed(const std::string& key, const std::string& payload) { return batch_of({payload}, {key}); }
+  LogBuilder& batch_of(const std::vector<std::string>& payloads, const std::vector<std::string>& keys);
   LogBuilder& aborted(std::uint32_t count, std::uint64_t lines);
   LogBuilder& pad(std::uint64_t lines);
   LogBuilder& at_time(std::uint64_t time) {
@@ -72,8 +74,10 @@ class LogBuilder {
   std::string path_in(const std::string& directory) const { return directory + "/" + segment_name(first_.offset); }
 
  private:
+  // Without a key: eight bytes that mean nothing, or none.
+  std::vector<std::byte> attributes(std::uint64_t offset, const std::string* key) const;
   void put(layout::State state, std::uint64_t lines, std::uint64_t link, std::uint64_t offset, std::uint32_t count,
-           const std::string& payload);
+           const std::string& payload, const std::string* key = nullptr);
   void begin_claim() { claims_.push_back({position_, offset_}); }
 
   std::uint64_t nonce_;
@@ -93,7 +97,7 @@ std::string text_of(std::span<const std::byte> bytes);
 // Everything a reader hands over.
 struct Story {
   std::vector<Written> events;
-  std::uint64_t aborted = 0;
+  std::uint64_t aborted = 0, compacted = 0;
   std::vector<Item> damages;
   Boundary end;
 };
@@ -112,6 +116,7 @@ Story read_story(Reader& reader) {
       story.events.push_back({item->offset, item->position, item->record.head.time, text_of(item->record.payload)});
     }
     if (item->kind == ItemKind::aborted) story.aborted += item->count;
+    if (item->kind == ItemKind::compacted) story.compacted += item->count;
     if (item->kind == ItemKind::damage || item->kind == ItemKind::expired) story.damages.push_back(*item);
   }
   ADD_FAILURE() << "a reader that never ends";

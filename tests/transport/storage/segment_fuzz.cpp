@@ -5,9 +5,11 @@
 #include "io/file.hpp"
 #include "log/checksum.hpp"
 #include "log_builder.hpp"
+#include "storage/compaction.hpp"
 #include "storage/index.hpp"
 #include "storage/log_reader.hpp"
 #include "storage/recover.hpp"
+#include "storage/segment_set.hpp"
 #include "storage/verify.hpp"
 #include "tests/support/fuzz.hpp"
 #include "tests/support/scratch.hpp"
@@ -62,6 +64,22 @@ std::vector<Bytes> seeds() {
     out.push_back(input_of({.second = second}, {}, open));
     out.push_back(input_of({.limit = 20, .seek = 5, .second = second}, {}, open));
     out.push_back(input_of({.mend = ~0ull, .seek = 7, .second = second}, index, sealed));
+  }
+  {
+    const test::Scratch other;
+    LogBuilder keyed(kFirst, 70);
+    keyed.keyed("a", "1").batch_of({"2", "3"}, {"a", "b"}).aborted(1, 2).keyed("b", "4").keyed("a", "");
+    keyed.write_sealed(other.path());
+    const Replace replace = [&](std::uint64_t first, const std::string& temporary) -> Result<bool> {
+      std::filesystem::rename(temporary, other / segment_name(first));
+      return true;
+    };
+    const std::atomic<bool> stop{false};
+    const auto compacted = compact({.directory = other.path(), .segments = {kFirst}, .now_ns = 1000}, replace, stop);
+    if (!compacted || compacted->segments != 1) std::abort();
+    const Bytes index_there = read_all(other / index_name(kFirst)), bytes = read_all(keyed.path_in(other.path()));
+    out.push_back(input_of({.mend = ~0ull, .seek = 4}, index_there, bytes));
+    out.push_back(input_of({.mend = ~0ull, .seek = 6}, {}, bytes));
   }
   // Marks that no file reaches to: counted in bytes they come round to small numbers.
   for (const std::uint64_t far : {1ull << 56, 1ull << 58, ~0ull << 8}) {
@@ -191,6 +209,17 @@ void run(Input input) {
   // A first one may have removed a segment that held nothing.
   must(!first || again->found == RecoveryCase::nothing || first->log_offset == again->log_offset,
        "and finds what the first one left");
+
+  const auto replace = [&](std::uint64_t offset, const std::string& temporary) -> Result<bool> {
+    std::filesystem::rename(temporary, topic + "/" + segment_name(offset));
+    return true;
+  };
+  SegmentSet left(topic);
+  if (!left.refresh()) return;
+  const CompactionPlan plan{.directory = topic, .segments = left.first_offsets(), .now_ns = words.seek};
+  const auto compacted = compact(plan, replace, std::atomic<bool>(false));
+  const auto reports = verify_directory(topic, std::nullopt);
+  must(!compacted || compacted->segments == 0 || reports.has_value(), "what compaction wrote can be looked at");
 }
 
 }  // namespace

@@ -19,6 +19,8 @@ struct TopicInfo {
   // Who holds an open claim that readers wait for ("slot 3, pid 77"), or which reader or group holds producers up.
   std::optional<std::string> blocked_by;
   int durable_error = 0;  // errno of a persister that cannot go on
+  // Which group's unsettled events keep older ones from being compacted.
+  std::optional<std::string> compaction_waits_for{};
 };
 
 struct GroupInfo {

@@ -35,6 +35,9 @@ class Bus {
   Result<std::vector<std::string>> topics() const;  // sorted
   Result<TopicInfo> describe_topic(std::string_view name) const;
   Result<void> set_retention(std::string_view topic, std::uint64_t bytes, std::chrono::nanoseconds time);
+  // Whether of each key the newest event alone is kept; durable topics. Takes effect within seconds of a running
+  // daemon.
+  Result<void> set_compaction(std::string_view topic, bool compact);
 
   Result<std::vector<std::string>> groups() const;  // sorted
   Result<GroupInfo> describe_group(std::string_view group) const;

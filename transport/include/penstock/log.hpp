@@ -37,6 +37,7 @@ struct LogVisitor {
   std::function<bool(const EventView&)> event;
   std::function<bool(Offset first, std::uint64_t count)> aborted;  // offsets that never became events
   std::function<bool(const Damage&)> damage;
+  std::function<bool(Offset first, std::uint64_t count)> compacted{};  // offsets that compaction removed
 };
 
 class Log {

@@ -26,7 +26,7 @@ struct TopicOptions {
   std::uint64_t retention_bytes = 0;
   std::chrono::nanoseconds retention_time{0};
   std::uint32_t publish_dedupe = 0;  // an id is refused while it is among this many newest events; 0: off
-  bool compact = false;
+  bool compact = false;              // on disk the newest event of each key is enough; see Bus::set_compaction
 };
 
 struct PublishOptions {
