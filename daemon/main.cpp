@@ -16,6 +16,7 @@
 
 #include "daemon/monitor.hpp"
 #include "daemon/service_manager.hpp"
+#include "shm/fd.hpp"
 
 namespace {
 
@@ -225,6 +226,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
+    penstock::shm::raise_file_limit();
     auto logger = spdlog::stderr_color_mt("penstockd");
     logger->set_formatter(log_format());
     logger->flush_on(spdlog::level::info);

@@ -1,8 +1,12 @@
 #include "api/error.hpp"
 
+#include <sys/resource.h>
+
 #include <cstring>
+#include <fstream>
 
 #include "layout/base.hpp"
+#include "shm/fd.hpp"
 
 namespace penstock {
 namespace {
@@ -71,6 +75,34 @@ const char* sentence(Errc code) {
   return "unknown error";
 }
 
+std::string about_limit(const Error& error) {
+  const auto number_in = [](const char* path) {
+    std::string text;
+    std::getline(std::ifstream(path), text);
+    return text;
+  };
+  switch (shm::Limit(error.what())) {
+    case shm::Limit::files: {
+      rlimit limit{};
+      ::getrlimit(RLIMIT_NOFILE, &limit);
+      return "this process has all the " + std::to_string(limit.rlim_cur) +
+             " files open that it may (RLIMIT_NOFILE); raise that (ulimit -n, LimitNOFILE=)";
+    }
+    case shm::Limit::system_files:
+      return "all processes together have as many files open as they may; raise it with `sysctl -w fs.file-max=`";
+    case shm::Limit::mappings:
+      return "this process has all the " + number_in("/proc/sys/vm/max_map_count") +
+             " mappings that it may (vm.max_map_count): each topic takes one, and each topic of a group another; raise "
+             "it with `sysctl -w vm.max_map_count=`, or use fewer topics in a process";
+    case shm::Limit::handles:
+      return "the bus has all the " + std::to_string(error.detail()) +
+             " handles that it can; close some (a reader takes one for each memory topic, unless it is lossy)";
+    case shm::Limit::others:
+      break;
+  }
+  return sentence(error.code());
+}
+
 // Both versions, where the one that was met is known.
 std::string about_versions(std::uint32_t met) {
   const std::string ours = std::to_string(layout::kLayoutVersion);
@@ -90,7 +122,10 @@ std::string Error::message() const {
     if (context.thing.back() == '.') return context.thing.substr(0, context.thing.size() - 1);
     out = context.thing + ": ";
   }
-  out += code_ == Errc::incompatible && detail_ != 0 ? about_versions(detail_) : sentence(code_);
+  if (code_ == Errc::incompatible && detail_ != 0)
+    out += about_versions(detail_);
+  else
+    out += code_ == Errc::too_many ? about_limit(*this) : sentence(code_);
   const bool has_errno =
       code_ == Errc::system || code_ == Errc::disk || code_ == Errc::no_space || code_ == Errc::permission;
   if (has_errno && detail_ != 0 && detail_ < 4096) {

@@ -1,6 +1,7 @@
 #include "shm/fd.hpp"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -43,11 +44,19 @@ Error from_errno(int error) {
     case EIO:
       return {Errc::disk, detail};
     case EMFILE:
+      return {Errc::too_many, detail, std::uint16_t(Limit::files)};
     case ENFILE:
-      return {Errc::too_many, detail};
+      return {Errc::too_many, detail, std::uint16_t(Limit::system_files)};
     default:
       return {Errc::system, detail};
   }
+}
+
+void raise_file_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 Result<Fd> open_file(const std::string& path, bool writable) {

@@ -29,7 +29,13 @@ class Fd {
   int fd_ = -1;
 };
 
+// Which limit an Errc::too_many is about (Error::what).
+enum class Limit : std::uint16_t { others = 0, files, system_files, mappings, handles };
+
 Error from_errno(int error);  // the errno as an Error that says what to do
+
+// For programs of ours, which may have thousands of topics: as many open files as this process is allowed.
+void raise_file_limit();
 
 // Regular files alone: what else somebody put in a file's place is Errc::corrupt, and holds nobody up.
 Result<Fd> open_file(const std::string& path, bool writable);

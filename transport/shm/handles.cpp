@@ -278,7 +278,7 @@ Result<Handle> Handles::acquire(HandleKind kind, std::uint64_t topic_id, std::st
     page->kind.store(std::uint64_t(kind), std::memory_order_release);
     return handle;
   }
-  return tl::unexpected(Error(Errc::too_many, end - first));
+  return tl::unexpected(Error(Errc::too_many, end - first, std::uint16_t(Limit::handles)));
 }
 
 const HandlePage* Handles::map(std::uint32_t slot, std::unordered_map<std::uint32_t, Mapping>& kept) const {

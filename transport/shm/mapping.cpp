@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <boost/interprocess/exceptions.hpp>
+#include <cerrno>
 
 namespace penstock::shm {
 namespace {
@@ -32,7 +33,9 @@ Result<Mapping> Mapping::of(const Fd& fd, bool writable, std::uint64_t bytes) {
     ::madvise(mapping.region_.get_address(), bytes, MADV_DONTFORK);
     return mapping;
   } catch (const bip::interprocess_exception& failure) {
-    return tl::unexpected(from_errno(failure.get_native_error()));
+    const int error = failure.get_native_error();
+    if (error == ENOMEM) return tl::unexpected(Error(Errc::too_many, ENOMEM, std::uint16_t(Limit::mappings)));
+    return tl::unexpected(from_errno(error));
   }
 }
 
