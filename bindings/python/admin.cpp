@@ -13,6 +13,7 @@ void bind_admin(py::module_& module) {
       .field("next_offset", &TopicInfo::next_offset, "What the next event gets.")
       .field("durable_offset", &TopicInfo::durable_offset, "Everything below is on disk.")
       .field("ring_bytes", &TopicInfo::ring_bytes, "The ring in shared memory.")
+      .field("shm_bytes", &TopicInfo::shm_bytes, "Shared memory that it takes, the ring included.")
       .field("disk_bytes", &TopicInfo::disk_bytes, "Its segments.")
       .field("producers", &TopicInfo::producers, "Living handles.")
       .field("readers", &TopicInfo::readers, "Living handles.")

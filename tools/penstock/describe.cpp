@@ -56,6 +56,7 @@ Json topic_json(const TopicInfo& info) {
           {"next_offset", info.next_offset},
           {"durable_offset", info.durable_offset},
           {"ring_bytes", info.ring_bytes},
+          {"shm_bytes", info.shm_bytes},
           {"disk_bytes", info.disk_bytes},
           {"producers", info.producers},
           {"readers", info.readers},
@@ -107,7 +108,8 @@ Json group_topic_json(const GroupTopicInfo& info) {
           {"members", info.members},
           {"missed", info.missed},
           {"damaged", info.damaged},
-          {"dead_letters_wait", info.dead_letters_wait ? Json(*info.dead_letters_wait) : Json(nullptr)}};
+          {"dead_letters_wait", info.dead_letters_wait ? Json(*info.dead_letters_wait) : Json(nullptr)},
+          {"shm_bytes", info.shm_bytes}};
 }
 
 Json pending_json(const std::string& group, const PendingInfo& info) {

@@ -61,7 +61,7 @@ int topics(const Globals& globals, Bus& bus, Rates& rates, Out& out) {
   const auto names = bus.topics();
   if (!names) return complain(names.error());
   Table table(
-      {"TOPIC", "DURABILITY", "NEXT", "RATE/S", "UNPERSISTED", "RING", "DISK", "PRODUCERS", "READERS", "STATE"});
+      {"TOPIC", "DURABILITY", "NEXT", "RATE/S", "UNPERSISTED", "RING", "SHM", "DISK", "PRODUCERS", "READERS", "STATE"});
   for (const std::string& name : *names) {
     const auto info = bus.describe_topic(name);
     if (!info) continue;  // deleted meanwhile
@@ -78,8 +78,8 @@ int topics(const Globals& globals, Bus& bus, Rates& rates, Out& out) {
                                                        : "ok";
     table.add({name, name_of(info->options.durability), std::to_string(info->next_offset), rate_text(rate),
                disk ? std::to_string(info->next_offset - std::min(info->next_offset, info->durable_offset)) : "-",
-               size_text(info->ring_bytes), disk ? size_text(info->disk_bytes) : "-", std::to_string(info->producers),
-               std::to_string(info->readers), state});
+               size_text(info->ring_bytes), size_text(info->shm_bytes), disk ? size_text(info->disk_bytes) : "-",
+               std::to_string(info->producers), std::to_string(info->readers), state});
   }
   if (!globals.json) table.print(out, globals.colored(1));
   return kDone;
@@ -89,7 +89,7 @@ int groups(const Globals& globals, Bus& bus, Rates& rates, Out& out) {
   const auto names = bus.groups();
   if (!names) return complain(names.error());
   Table table({"GROUP", "TOPIC", "LAG", "OLDEST", "ACKED", "RATE/S", "IN-FLIGHT", "RETRYING", "QUEUED", "DEAD",
-               "MEMBERS", "STATE"});
+               "MEMBERS", "SHM", "STATE"});
   for (const std::string& name : *names) {
     const auto all = bus.group_topics(name);
     const auto group = bus.describe_group(name);
@@ -107,7 +107,8 @@ int groups(const Globals& globals, Bus& bus, Rates& rates, Out& out) {
                                                     : "ok";
       table.add({name, t.topic, std::to_string(t.lag), t.lag == 0 ? "-" : age_text(t.oldest_pending_ms),
                  std::to_string(t.acked), rate_text(rate), std::to_string(t.in_flight), std::to_string(t.retrying),
-                 std::to_string(t.queued), std::to_string(t.dead_lettered), std::to_string(t.members), state});
+                 std::to_string(t.queued), std::to_string(t.dead_lettered), std::to_string(t.members),
+                 size_text(t.shm_bytes), state});
     }
   }
   if (!globals.json) {

@@ -67,6 +67,7 @@ Result<TopicInfo> Bus::describe_topic(std::string_view name) const {
   out.next_offset = end.offset;
   out.durable_offset = opened.durable() ? opened.durable_end().offset : 0;
   out.ring_bytes = opened.header().options.ring_bytes;
+  out.shm_bytes = api::bytes_of(state_->live.topic_path(out.name));
   out.disk_bytes = api::bytes_under(opened.directory());
   out.durable_error = int(opened.control()->durable_error.load(std::memory_order_relaxed));
   const shm::Handles& handles = state_->live.handles();
@@ -202,6 +203,7 @@ Result<std::vector<GroupTopicInfo>> Bus::group_topics(std::string_view name) con
     told.group = name;
     told.topic = topic_name;
     told.members = members;
+    told.shm_bytes = api::bytes_of((*group)->place().live(topic_name));
     told.in_flight = info.in_flight;
     told.retrying = info.waiting + info.dead;
     told.queued = info.queued;

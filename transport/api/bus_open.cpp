@@ -352,12 +352,16 @@ std::vector<std::string> list_names(const std::string& directory) {
   return out;
 }
 
+std::uint64_t bytes_of(const std::string& path) {
+  struct stat info {};
+  return ::lstat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode) ? std::uint64_t(info.st_blocks) * 512 : 0;
+}
+
 std::uint64_t bytes_under(const std::string& directory) {
   std::uint64_t sum = 0;
   std::error_code error;
   for (fs::recursive_directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
-    struct stat info {};
-    if (::lstat(it->path().c_str(), &info) == 0 && S_ISREG(info.st_mode)) sum += std::uint64_t(info.st_blocks) * 512;
+    sum += bytes_of(it->path().string());
   }
   return sum;
 }

@@ -73,6 +73,7 @@ Result<void> remove_live(const std::string& directory);
 Result<void> remove_bus(const std::string& directory);
 
 std::vector<std::string> list_names(const std::string& directory);  // sorted, without dot-files
+std::uint64_t bytes_of(const std::string& path);                    // allocated to this file
 std::uint64_t bytes_under(const std::string& directory);            // allocated bytes
 
 }  // namespace api

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <filesystem>
@@ -162,6 +163,20 @@ std::vector<std::string> topic_names(const State& state) {
   std::vector<std::string> out;
   for (std::string& name : list_names(state.directory + "/topics"))
     if (group::valid_name(name)) out.push_back(std::move(name));
+  return out;
+}
+
+std::vector<std::string> topic_names(const State& state, const std::vector<std::string>& patterns) {
+  std::vector<std::string> out = patterns;
+  if (std::any_of(patterns.begin(), patterns.end(), group::is_pattern)) {
+    out = topic_names(state);
+    std::erase_if(out, [&patterns](const std::string& name) {
+      return std::none_of(patterns.begin(), patterns.end(),
+                          [&name](const std::string& pattern) { return group::matches(pattern, name); });
+    });
+  }
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
 }
 
@@ -487,8 +502,12 @@ bool explained(const StatePtr& state, const shm::HandleCopy& former) {
 
 Result<shm::Handle> acquire_handle(const StatePtr& state, layout::HandleKind kind, std::uint64_t topic_id,
                                    std::string_view target) {
-  return state->live.handles().acquire(kind, topic_id, target,
-                                       [&state](const shm::HandleCopy& former) { return explained(state, former); });
+  auto handle = state->live.handles().acquire(
+      kind, topic_id, target, [&state](const shm::HandleCopy& former) { return explained(state, former); });
+  // Before it has a pin, for producers who keep a list of those that have.
+  if (handle && kind == layout::HandleKind::reader && topic_id != 0 && state->live.publishes())
+    state->live.header()->readers_epoch.fetch_add(1, std::memory_order_seq_cst);
+  return handle;
 }
 
 bool offsets_run_low(const Topic& topic) {

@@ -12,6 +12,8 @@
 
 namespace penstock::api {
 
+class Holders;  // who may hold a topic's producers up: space.cpp
+
 struct Place {  // the next event a reader expects
   std::uint64_t position = 0;
   std::uint64_t offset = 0;
@@ -58,6 +60,8 @@ class Topic final : public log::Witness, public log::Neighbours {
   std::optional<Place> seek_back(Place from, Timestamp wanted);
   static std::array<log::Witness::IntentCopy, 2> intents_of(const shm::HandleCopy& copy);
 
+  const std::shared_ptr<Holders>& holders();  // as this handle last found them
+
   // log::Witness
   bool dead(std::uint32_t slot, std::uint32_t incarnation) override;
   std::optional<std::array<IntentCopy, 2>> intents(std::uint32_t slot) override;
@@ -78,6 +82,7 @@ class Topic final : public log::Witness, public log::Neighbours {
   std::uint32_t asked_slot_ = layout::kNoSlot;             // who was alive when last asked
   std::int64_t asked_ns_ = 0;
   std::unordered_map<std::uint32_t, shm::Mapping> pages_;
+  std::shared_ptr<Holders> holders_;
 };
 
 // topic.meta on disk.
@@ -86,6 +91,8 @@ Result<layout::TopicMeta> read_topic_meta(const State& state, std::string_view n
 Result<void> write_topic_meta(const State& state, const layout::TopicMeta& meta, bool sync);
 bool topic_exists(const State& state, std::string_view name);
 std::vector<std::string> topic_names(const State& state);  // sorted
+// Those that the patterns want; where none of them is a pattern no directory is read, and one may not exist.
+std::vector<std::string> topic_names(const State& state, const std::vector<std::string>& patterns);
 
 void make_all_live(const StatePtr& state);  // the live files of all topics; call under the bus lock
 // Errc::permission for who may only consume.

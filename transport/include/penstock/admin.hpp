@@ -13,6 +13,7 @@ struct TopicInfo {
   Offset next_offset = 0;     // what the next event gets
   Offset durable_offset = 0;  // everything below is on disk
   std::uint64_t ring_bytes = 0;
+  std::uint64_t shm_bytes = 0;  // that its live file takes, the ring included
   std::uint64_t disk_bytes = 0;
   std::uint32_t producers = 0;  // living handles
   std::uint32_t readers = 0;    // living handles
@@ -49,6 +50,7 @@ struct GroupTopicInfo {
   std::uint32_t members = 0;
   // What keeps the daemon from moving dead letters; they are kept meanwhile, and count as retrying.
   std::optional<std::string> dead_letters_wait{};
+  std::uint64_t shm_bytes = 0;  // that the group's place in the topic takes
 };
 
 struct PendingInfo {
