@@ -133,7 +133,7 @@ Result<void> GroupState::create(const std::shared_ptr<Group>& group, std::string
   if (!topic) return tl::unexpected(topic.error());
   GroupPlace& place = group->place();
   const std::string path = place.live_path() + "/" + std::string(topic_name);
-  auto fd = place.create(*state, layout::kCellsAt);
+  auto fd = place.create(*state, offsetof(layout::GroupTopicControl, occupied));
   if (!fd) return tl::unexpected(api::name(fd.error(), path));
   const auto give_up = [&](const Error& error) { return tl::unexpected(api::name(error, path)); };
   const std::uint64_t entries = group::dedupe_entries_for(group->options().dedupe);

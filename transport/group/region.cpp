@@ -54,7 +54,11 @@ Result<void> Region::grow_cells() const {
   const std::uint32_t have = cells();
   if (have >= kCellsMax) return tl::unexpected(Error(Errc::too_many, kCellsMax));
   const std::uint32_t step = std::min(std::clamp(have, kGroupCells, kGrowthMost), kCellsMax - have);
-  if (!allocate(kCellsAt + std::size_t{have} * sizeof(Cell), std::size_t{step} * sizeof(Cell))) {
+  // With their bits and due words: an idle group has none of the three.
+  const std::size_t word = have / kGroupCells * sizeof(Word), words = step / kGroupCells * sizeof(Word);
+  if (!allocate(offsetof(GroupTopicControl, occupied) + word, words) ||
+      !allocate(offsetof(GroupTopicControl, due) + word, words) ||
+      !allocate(kCellsAt + std::size_t{have} * sizeof(Cell), std::size_t{step} * sizeof(Cell))) {
     return tl::unexpected(Error(Errc::no_space));
   }
   raise(control().cells_allocated, have + step);

@@ -3,7 +3,7 @@
 //
 // Every unsettled event below the cursor has a cell; an event below the cursor without a cell is settled. The file is
 // sparse: its regions stand at fixed places and are allocated in full, chunk by chunk, before anybody touches them; the
-// first kCellsAt bytes when it is made. Zeroes are a valid state: nothing allocated, nothing due, not started.
+// first two pages when it is made. Zeroes are a valid state: nothing allocated, nothing due, not started.
 // Who may change what when is told in transport/group/PROTOCOL.md.
 #pragma once
 

@@ -171,10 +171,14 @@ TEST_F(TakeTest, CellsGrowInStepsAndAreAllocatedBeforeTheyAreUsed) {
   options_.max_in_flight = 0;
   for (int i = 0; i < 64 + 64 + 128 + 1; ++i) lease_next(a_, now_);
   const std::size_t cell = sizeof(layout::Cell);
-  const std::vector<std::pair<std::size_t, std::size_t>> expected = {{layout::kCellsAt, 64 * cell},
-                                                                     {layout::kCellsAt + 64 * cell, 64 * cell},
-                                                                     {layout::kCellsAt + 128 * cell, 128 * cell},
-                                                                     {layout::kCellsAt + 256 * cell, 256 * cell}};
+  const std::size_t bits = offsetof(layout::GroupTopicControl, occupied),
+                    due = offsetof(layout::GroupTopicControl, due);
+  std::vector<std::pair<std::size_t, std::size_t>> expected;
+  for (const auto& [first, count] : {std::pair(0, 64), std::pair(64, 64), std::pair(128, 128), std::pair(256, 256)}) {
+    expected.emplace_back(bits + std::size_t(first) / 8, std::size_t(count) / 8);
+    expected.emplace_back(due + std::size_t(first) / 8, std::size_t(count) / 8);
+    expected.emplace_back(layout::kCellsAt + std::size_t(first) * cell, std::size_t(count) * cell);
+  }
   EXPECT_EQ(space_.calls, expected);
   EXPECT_EQ(mapping_.control().cells_allocated.load(), 512u);
 }
