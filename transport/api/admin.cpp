@@ -191,9 +191,11 @@ Result<std::vector<GroupTopicInfo>> Bus::group_topics(std::string_view name) con
   if (!group) return tl::unexpected(group.error());
   const std::uint32_t members = members_of(*state_, name);
   std::vector<GroupTopicInfo> out;
-  for (const std::string& topic_name : api::topic_names(*state_)) {
+  std::vector<std::string> names = api::topic_names(*state_, (*group)->patterns());
+  if (!(*group)->wants((*group)->dlq())) names.push_back((*group)->dlq());
+  std::sort(names.begin(), names.end());
+  for (const std::string& topic_name : names) {
     const bool letters = topic_name == (*group)->dlq() && !(*group)->wants(topic_name);
-    if (!letters && !(*group)->wants(topic_name)) continue;
     auto topic = api::Topic::open(state_, topic_name, false);
     if (!topic) continue;
     auto state = api::GroupState::open(*group, topic_name, {});
