@@ -1,6 +1,7 @@
 // Members of groups.
 #include <penstock/bus.hpp>
 #include <penstock/consumer.hpp>
+#include <unordered_set>
 
 #include "api/event_fd.hpp"
 #include "api/member.hpp"
@@ -11,6 +12,12 @@ namespace penstock {
 using api::MemberTopic;
 using api::refuse;
 
+namespace {
+
+constexpr std::size_t kLively = 16;  // with more topics than this, not all of them are asked each time
+
+}  // namespace
+
 struct Consumer::Impl {
   api::StatePtr state;
   std::shared_ptr<api::Group> group;
@@ -20,6 +27,9 @@ struct Consumer::Impl {
   std::vector<std::shared_ptr<MemberTopic>> topics;
   std::uint64_t topics_epoch = 0, groups_epoch = 0;
   std::size_t turn = 0;
+  // Where there are many: those that had something lately are asked first.
+  std::vector<std::shared_ptr<MemberTopic>> lively;
+  std::size_t lively_turn = 0;
   bool looked = false;
   struct Taken {
     std::shared_ptr<MemberTopic> topic;
@@ -46,6 +56,8 @@ struct Consumer::Impl {
   Result<void> add(const std::string& topic);
   Result<std::optional<Taken>> take(std::int64_t& until, bool execute);
   Result<bool> begin(Taken& taken, bool fetched_before);
+  Result<std::optional<Taken>> take_lively(std::int64_t& until, bool execute);
+  Result<std::optional<Taken>> ask(const std::shared_ptr<MemberTopic>& topic, std::int64_t& until, bool execute);
   void listen(const shm::Sleeper& sleeper) const;
   Result<api::Waiter::Look> look();
   Result<void> await_news();
@@ -65,14 +77,15 @@ Result<void> Consumer::Impl::add(const std::string& topic) {
 }
 
 Result<void> Consumer::Impl::find_topics() {
+  lively.clear();
   std::erase_if(topics, [](const auto& topic) { return topic->feed().topic().deleted(); });
-  for (const std::string& topic : api::topic_names(*state)) {
-    // The group's own dead letters are members' work once one was given back.
-    const bool letters = topic == group->dlq() && !group->wants(topic);
-    if (!letters && !group->wants(topic)) continue;
-    const bool known =
-        std::any_of(topics.begin(), topics.end(), [&](const auto& there) { return there->state().topic() == topic; });
-    if (known) continue;
+  std::unordered_set<std::string_view> known;
+  for (const auto& topic : topics) known.insert(topic->state().topic());
+  // The group's own dead letters are members' work once one was given back.
+  std::vector<std::string> names = api::topic_names(*state, group->patterns());
+  if (!group->wants(group->dlq())) names.push_back(group->dlq());
+  for (const std::string& topic : names) {
+    if (known.contains(topic)) continue;
     if (auto added = add(topic); !added) {
       const Errc code = added.error().code();
       if (code == Errc::not_found || code == Errc::deleted) continue;
@@ -100,17 +113,21 @@ Result<void> Consumer::Impl::refresh() {
 Result<std::optional<Consumer::Impl::Taken>> Consumer::Impl::take(std::int64_t& until, bool execute) {
   if (waiting) return std::exchange(waiting, std::nullopt);
   if (auto good = refresh(); !good) return tl::unexpected(good.error());
+  if (topics.size() > kLively)
+    if (auto taken = take_lively(until, execute); !taken || *taken) return taken;
   for (std::size_t i = 0; i < topics.size(); ++i) {
     const auto& topic = topics[(turn + i) % topics.size()];
-    auto work = topic->take({options.durable_only, execute}, until);
-    if (!work) {
-      if (work.error().code() == Errc::deleted) continue;
-      return tl::unexpected(work.error());
-    }
-    if (!*work) continue;
-    Taken taken{topic, **work};
+    auto taken = ask(topic, until, execute);
+    if (!taken) return taken;
+    if (!*taken) continue;
     // The next look begins behind this topic, so that a busy one starves no other.
     turn = (turn + i + 1) % topics.size();
+    if (topics.size() > kLively) {
+      if (lively.size() < kLively)
+        lively.push_back(topic);
+      else
+        lively[lively_turn++ % kLively] = topic;
+    }
     return taken;
   }
   return std::nullopt;
@@ -133,6 +150,22 @@ Result<bool> Consumer::Impl::begin(Taken& taken, bool fetched_before) {
   if (begun) begun = engine.begin(lease);
   if (!begun && begun.error().code() != Errc::stale_lease) return tl::unexpected(begun.error());
   return begun.has_value();
+}
+
+Result<std::optional<Consumer::Impl::Taken>> Consumer::Impl::ask(const std::shared_ptr<MemberTopic>& topic,
+                                                                 std::int64_t& until, bool execute) {
+  auto work = topic->take({options.durable_only, execute}, until);
+  if (!work && work.error().code() != Errc::deleted) return tl::unexpected(work.error());
+  if (!work || !*work) return std::nullopt;
+  return Taken{topic, **work};
+}
+
+// One of all topics in its turn, so that none is starved, and those that had something lately.
+Result<std::optional<Consumer::Impl::Taken>> Consumer::Impl::take_lively(std::int64_t& until, bool execute) {
+  if (auto taken = ask(topics[turn++ % topics.size()], until, execute); !taken || *taken) return taken;
+  for (std::size_t i = 0; i < lively.size(); ++i)
+    if (auto taken = ask(lively[++lively_turn % lively.size()], until, execute); !taken || *taken) return taken;
+  return std::nullopt;
 }
 
 // With everything that may bring work.

@@ -1,11 +1,12 @@
 // Readers without a group.
 #include <penstock/bus.hpp>
 #include <penstock/reader.hpp>
+#include <unordered_set>
 
 #include "api/event_fd.hpp"
 #include "api/feed.hpp"
-#include "api/waiter.hpp"
 #include "group/pattern.hpp"
+#include "api/waiter.hpp"
 
 namespace penstock {
 
@@ -64,10 +65,6 @@ struct Reader::Impl {
         options(chosen),
         waiter(state->live.sleeper(handle.slot()), chosen.wait) {}
 
-  bool wanted(const std::string& topic) const {
-    return std::any_of(patterns.begin(), patterns.end(),
-                       [&](const std::string& pattern) { return group::matches(pattern, topic); });
-  }
   // Whether this reader may see what stands at this offset.
   bool shows(const Source& source, Offset offset) const { return !options.durable_only || source.durable(offset); }
   Result<void> find_topics(StartAt start);
@@ -111,11 +108,10 @@ Result<void> Reader::Impl::add(const std::string& topic, StartAt start) {
 Result<void> Reader::Impl::find_topics(StartAt start) {
   const std::uint64_t seen = state->live.header()->topics_epoch.load(std::memory_order_seq_cst);
   std::erase_if(sources, [](const auto& source) { return source->feed.topic().deleted(); });
-  for (const std::string& topic : api::topic_names(*state)) {
-    if (!wanted(topic)) continue;
-    const bool known = std::any_of(sources.begin(), sources.end(),
-                                   [&](const auto& source) { return source->feed.topic().name() == topic; });
-    if (known) continue;
+  std::unordered_set<std::string_view> known;
+  for (const auto& source : sources) known.insert(source->feed.topic().name());
+  for (const std::string& topic : api::topic_names(*state, patterns)) {
+    if (known.contains(topic)) continue;
     if (auto added = add(topic, start); !added) {
       if (added.error().code() == Errc::not_found || added.error().code() == Errc::deleted) continue;
       return added;
