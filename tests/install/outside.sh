@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the scripts beside it: a folder of their own, with the smallest programs that publish and read an event.
 build=$PENSTOCK_BIN/..
 work=$(mktemp -d "${TMPDIR:-/tmp}/penstock-test.XXXXXX")
@@ -23,7 +24,7 @@ cat >"$work/programs/plain.cpp" <<'CPP'
 #include <penstock/penstock.hpp>
 int main(int, char** arguments) {
   auto bus = penstock::Bus::open(arguments[1]).value();
-  bus.create_topic("ticks", {.durability = penstock::Durability::memory}).value();
+  if (!bus.create_topic("ticks", {.durability = penstock::Durability::memory})) return 1;
   auto ticks = bus.producer("ticks").value();
   ticks.publish(std::as_bytes(std::span("tick", 4))).value();
   auto reader = bus.reader("ticks", penstock::StartAt::beginning()).value();

@@ -3,9 +3,10 @@
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "")  # each package has its own
 set(CPACK_DEBIAN_PACKAGE_RELEASE 1)
 set(CPACK_DEBIAN_PACKAGE_SOURCE penstock)
-set(CPACK_PACKAGE_CONTACT "Penstock maintainers <penstock@packages.debian.org>")
+set(CPACK_PACKAGE_CONTACT "Penstock maintainers <maintainers@penstock.invalid>")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_COMPONENTS_ALL runtime dev daemon tools)
@@ -16,7 +17,6 @@ set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_COMPRESSION_TYPE xz)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
-set(CPACK_STRIP_FILES ON)
 set(CPACK_PRE_BUILD_SCRIPTS ${PROJECT_SOURCE_DIR}/tools/debian/prepare.cmake)
 set(CPACK_PROJECT_CONFIG_FILE ${PROJECT_SOURCE_DIR}/tools/debian/cpack.cmake)
 set(CPACK_PENSTOCK_LIBRARY ${PROJECT_BINARY_DIR}/bindings/c/libpenstock.so.1)
@@ -33,8 +33,10 @@ function(penstock_deb component name section depends description)
   set(CPACK_DEBIAN_${upper}_DESCRIPTION "${description}" PARENT_SCOPE)
 endfunction()
 
-set(about "Penstock carries events between the processes of one host through shared memory, with topics, consumer groups,
-acknowledgement, retries, dead letters and durability, and without a broker in the data path.")
+# No line longer than 79 characters.
+set(about "Penstock carries events between the processes of one host through shared
+memory, with topics, consumer groups, acknowledgement, retries, dead letters
+and durability, and without a broker in the data path.")
 penstock_deb(runtime libpenstock1 libs ""
 "event transport for one host - shared library
 ${about}
@@ -45,30 +47,33 @@ penstock_deb(dev libpenstock-dev libdevel
 "event transport for one host - development files
 ${about}
 .
-This package has the headers for C++20 and C11, the static C++ libraries, what CMake and pkg-config need to find them, and
-recipes for effects exactly once.")
+This package has the headers for C++20 and C11, the static C++ libraries, what
+CMake and pkg-config need to find them, and recipes for effects exactly once.")
 penstock_deb(daemon penstockd net ""
 "event transport for one host - daemon
 ${about}
 .
-This package has the daemon that writes the events of a bus to disk and keeps the books on retries and dead letters.")
+This package has the daemon that writes the events of a bus to disk and keeps
+the books on retries and dead letters.")
 penstock_deb(tools penstock-tools utils ""
 "event transport for one host - command line
 ${about}
 .
-This package has the penstock command: it publishes and subscribes, shows and changes topics and groups, redrives dead
-letters, verifies what is on disk, and measures.")
+This package has the penstock command: it publishes and subscribes, shows and
+changes topics and groups, redrives dead letters, verifies what is on disk, and
+measures.")
 math(EXPR Python_NEXT_MINOR "0${Python_VERSION_MINOR} + 1")
 penstock_deb(python python3-penstock python
 "python3 (>= ${Python_VERSION_MAJOR}.${Python_VERSION_MINOR}~), python3 (<< ${Python_VERSION_MAJOR}.${Python_NEXT_MINOR}~)"
 "event transport for one host - Python module
 ${about}
 .
-This package has the module penstock, with its types, for programs with threads and with asyncio.")
+This package has the module penstock, with its types, for programs with
+threads and with asyncio.")
 set(CPACK_DEBIAN_TOOLS_PACKAGE_RECOMMENDS penstockd)
 set(CPACK_DEBIAN_PYTHON_PACKAGE_RECOMMENDS penstockd)
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_SUGGESTS penstockd)
-set(CPACK_DEBIAN_RUNTIME_PACKAGE_MULTIARCH same)
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_MULTIARCH same)  # which CPack takes from 3.31 on
 set(CPACK_DEBIAN_DEV_PACKAGE_MULTIARCH same)
 
 # The library's own control files. CPack would call ldconfig in maintainer scripts where it looks for libraries; Debian
@@ -79,7 +84,7 @@ file(WRITE ${control}/triggers "activate-noawait ldconfig\n")
 file(WRITE ${control}/shlibs "libpenstock 1 libpenstock1 (>= ${PROJECT_VERSION})\n")
 # From the version script: each call with its node, and the release that the node came with.
 file(STRINGS ${PROJECT_SOURCE_DIR}/bindings/c/penstock.map lines)
-set(symbols "libpenstock.so.1 libpenstock1 #MINVER#\n")
+set(symbols "libpenstock.so.1 libpenstock1 #MINVER#\n* Build-Depends-Package: libpenstock-dev\n")
 foreach(line IN LISTS lines)
   if(line MATCHES "^(PENSTOCK_[0-9.]+) {  /\\* since ([0-9.]+) \\*/$")
     set(node ${CMAKE_MATCH_1})

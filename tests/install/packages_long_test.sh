@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# The Debian packages: lintian has nothing against them; in a clean Debian 12 they install with what they depend on and
+# nothing else, work, let programs of others be built and run, and leave nothing behind but data. PENSTOCK_DEBS names a
+# folder of packages to be tested instead of new ones, FRONT_DOORS that of the front doors.
+set -euo pipefail
+. "$(dirname "$0")/outside.sh"
+mirror=http://deb.debian.org/debian
+skip() {
+  echo "skipped: $1"
+  exit 77
+}
+[ "$(id -u)" = 0 ] || skip "only root can make a Debian of its own"
+command -v mmdebstrap >/dev/null || skip "mmdebstrap is missing"
+command -v lintian >/dev/null || skip "lintian is missing"
+unshare --mount true 2>/dev/null || skip "no mounts are allowed here"
+
+debs=${PENSTOCK_DEBS:-$build/deb}
+if [ -z "${PENSTOCK_DEBS:-}" ]; then
+  PENSTOCK_BUILD_DIR=$debs tools/package >"$work/log" 2>&1 || fail "the packages are not built"
+fi
+set -- "$debs"/*.deb
+[ $# = 5 ] || fail "there are $# packages"
+lintian --fail-on error,warning "$@" >"$work/log" 2>&1 || fail "lintian"
+# The library's control files name what the library has.
+dpkg-deb -e "$debs"/libpenstock1_*.deb "$work/control"
+diff <(sed -nE 's/^ (penstock_[a-z_]+)@.*/\1/p' "$work/control/symbols" | sort) \
+  <(nm -D --defined-only "$build/bindings/c/libpenstock.so.1" | awk '$2 == "T" { sub(/@.*/, "", $3); print $3 }' | sort) >"$work/log" ||
+  fail "the symbols file (left) and the library differ"
+grep -qx 'activate-noawait ldconfig' "$work/control/triggers" || fail "no trigger for ldconfig"
+
+root=$work/root
+if ! mmdebstrap --quiet --variant=minbase bookworm "$root" "deb $mirror bookworm main" >"$work/log" 2>&1; then
+  ! timeout 20 bash -c 'exec 3<>/dev/tcp/deb.debian.org/80' 2>/dev/null || fail "no Debian could be made"
+  skip "the mirror $mirror is not reachable"
+fi
+cp /etc/resolv.conf "$root/etc/resolv.conf"
+mkdir -p "$root/work/debs"
+cp "$@" "$root/work/debs/"
+cp -r "$work/programs" "$root/work/"
+doors=${FRONT_DOORS:-$PWD/../shared/front_door}
+if [ -d "$doors" ]; then cp -r "$doors" "$root/work/front_door"; fi
+project project 'C CXX' daemon.cpp 'penstock::daemon penstock::c' 'find_package(penstock REQUIRED COMPONENTS c daemon)'
+sed "s|$work|/work|g" "$work/project/CMakeLists.txt" >"$root/work/programs/CMakeLists.txt"
+
+# inside COMMANDS: runs them in the new Debian, with /proc and shared memory of its own.
+inside() {
+  unshare --mount --pid --fork bash -euc '
+    mount -t proc proc "$1/proc"
+    mkdir -p "$1/dev/shm" && mount -t tmpfs tmpfs "$1/dev/shm"
+    exec chroot "$1" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive bash -euc "$2"
+  ' - "$root" "$1" >>"$work/log" 2>&1
+}
+# What there is, but for the package manager's own notes.
+files() {
+  (cd "$root" && find . -xdev \( -path ./work -o -path ./proc -o -path ./dev -o -path ./tmp -o -path ./var/cache \
+    -o -path ./var/lib/apt -o -path ./var/lib/dpkg -o -path ./var/log -o -name __pycache__ \) -prune -o -print | sort)
+}
+own='libpenstock1 libpenstock-dev penstockd penstock-tools python3-penstock'
+
+# Each package by what it depends on, and first without the others. Recommended ones would hide what is missing.
+inside 'apt-get update
+  apt-get install -y --no-install-recommends /work/debs/penstock-tools_*.deb
+  export PENSTOCK_BUS=/var/lib/alone
+  penstock pub greetings hello
+  [ "$(penstock sub greetings --from beginning -n 1)" = hello ]
+  penstock --version
+  penstock bus unload
+  penstock bus delete --yes
+  apt-get purge -y penstock-tools
+  apt-get install -y --no-install-recommends /work/debs/python3-penstock_*.deb
+  python3 -c "import penstock, tempfile; bus = penstock.Bus(tempfile.mkdtemp()); assert bus.producer(\"t\").publish(b\"x\") == 0"
+  apt-get purge -y python3-penstock
+  apt-get install -y --no-install-recommends cmake g++ make' || fail "a package alone"
+dependencies=$(dpkg-deb -f "$debs"/libpenstock-dev_*.deb Depends | tr ',' '\n' | sed 's/(.*//; s/|.*//; /penstock/d')
+inside "apt-get install -y --no-install-recommends $(tr '\n' ' ' <<<"$dependencies") libfmt9 libspdlog1.10-fmt9" ||
+  fail "what libpenstock-dev depends on"
+files >"$work/before"
+
+inside 'apt-get install -y --no-install-recommends /work/debs/*.deb
+  ldconfig -p | grep -q libpenstock.so.1
+  export PENSTOCK_BUS=/var/lib/shop
+  penstockd & daemon=$!
+  penstock pub orders one --await disk
+  [ "$(penstock sub orders --group desk --from beginning -n 1)" = one ]
+  kill $daemon
+  wait $daemon
+  penstock verify
+  cmake -S /work/programs -B /work/build
+  cmake --build /work/build
+  /work/build/outside /var/lib/built
+  cd /work/programs
+  cc c.c -o /work/c $(pkg-config --cflags --libs penstock-c)
+  /work/c /var/lib/built
+  c++ -std=c++20 plain.cpp -o /work/plain $(pkg-config --cflags --libs penstock)
+  /work/plain /var/lib/plain
+  if [ -d /work/front_door ]; then
+    cmake -S /work/front_door -B /work/doors
+    cmake --build /work/doors
+    /work/doors/front_door /work/bus-cpp
+    /work/doors/front_door_c /work/bus-c
+    python3 /work/front_door/front_door.py /work/bus-python
+  fi
+  [ -z "$(dpkg --audit)" ]
+  dpkg --verify '"$own" || fail "installed together"
+[ ! -d "$root/work/front_door" ] || grep -q 'python front door: ok' "$work/log" || fail "the front doors"
+
+inside "apt-get purge -y $own" || fail "they cannot be removed"
+files >"$work/after"
+if comm -13 "$work/before" "$work/after" | grep -vE '^\./var/lib/(shop|built|plain)(/|$)' >"$work/log"; then
+  fail "they leave this behind"
+fi
+[ -d "$root/var/lib/shop/topics/orders" ] || fail "they took the data along"
+echo "5 packages"
