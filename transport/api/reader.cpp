@@ -5,8 +5,8 @@
 
 #include "api/event_fd.hpp"
 #include "api/feed.hpp"
-#include "group/pattern.hpp"
 #include "api/waiter.hpp"
+#include "group/pattern.hpp"
 
 namespace penstock {
 

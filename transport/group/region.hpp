@@ -63,8 +63,8 @@ class Region {
   Allocate allocate_;
 };
 
-// Writes the header of a new file: the mapping's bytes up to `occupied` are allocated and zero, nobody else sees it yet.
-// `dedupe_entries`: dedupe_entries_for(window).
+// Writes the header of a new file: the mapping's bytes up to `occupied` are allocated and zero, nobody else sees it
+// yet. `dedupe_entries`: dedupe_entries_for(window).
 void format(std::span<std::byte> mapping, std::uint64_t bus_id, std::uint64_t boot_id, std::uint64_t group_id,
             std::uint64_t topic_id, std::uint64_t dedupe_entries, std::string_view group, std::string_view topic);
 // Entries of a window that remembers this many ids: four times as many, so that a bucket hardly ever overflows.
