@@ -163,7 +163,9 @@ Result<void> Bus::purge(std::string_view name, Offset offset) {
   if (!lock) return tl::unexpected(lock.error());
   if (letters->state->engine().marked(offset))
     return refuse(Errc::not_found, "dead letter " + std::to_string(offset) + " was redriven or purged before.");
-  return letters->state->engine().mark(offset);
+  auto marked = letters->state->engine().mark(offset);
+  if (marked) static_cast<void>(letters->state->ask_for_checkpoint());  // no other count tells of it
+  return marked;
 }
 
 }  // namespace penstock
