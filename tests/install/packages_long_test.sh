@@ -4,7 +4,7 @@
 # folder of packages to be tested instead of new ones, FRONT_DOORS that of the front doors.
 set -euo pipefail
 . "$(dirname "$0")/outside.sh"
-mirror=http://deb.debian.org/debian
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | head -n 1)
 skip() {
   echo "skipped: $1"
   exit 77
@@ -12,6 +12,7 @@ skip() {
 [ "$(id -u)" = 0 ] || skip "only root can make a Debian of its own"
 command -v mmdebstrap >/dev/null || skip "mmdebstrap is missing"
 command -v lintian >/dev/null || skip "lintian is missing"
+[ -n "$mirror" ] || skip "apt knows no mirror"
 unshare --mount true 2>/dev/null || skip "no mounts are allowed here"
 
 debs=${PENSTOCK_DEBS:-$build/deb}
@@ -30,8 +31,8 @@ grep -qx 'activate-noawait ldconfig' "$work/control/triggers" || fail "no trigge
 
 root=$work/root
 if ! mmdebstrap --quiet --variant=minbase bookworm "$root" "deb $mirror bookworm main" >"$work/log" 2>&1; then
-  ! timeout 20 bash -c 'exec 3<>/dev/tcp/deb.debian.org/80' 2>/dev/null || fail "no Debian could be made"
-  skip "the mirror $mirror is not reachable"
+  ! apt-get -qq update 2>/dev/null || fail "no Debian could be made"
+  skip "apt's mirror is not reachable"
 fi
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 mkdir -p "$root/work/debs"
