@@ -210,7 +210,7 @@ Outcome beside(const Settings& settings) {
   measure::Crew crew;
   if (auto bus = Bus::open(scratch.bus()); !bus) return tl::unexpected(bus.error().message());
   crew.serve("the daemon", [&scratch] { return measure::host_daemon(scratch.bus()); });
-  const std::uint64_t waiting = settings.of(100'000, 500), rounds = settings.of(600, 3);
+  const std::uint64_t waiting = settings.of(100'000, 500), rounds = settings.of(400, 3);
   crew.work("the member", -1,
             [&](Board& board) { return beside_retries(scratch.bus(), waiting, rounds, *result, board); });
   if (std::string complaint = crew.finish(interrupted); !complaint.empty()) return tl::unexpected(complaint);
