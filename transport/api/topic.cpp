@@ -502,12 +502,8 @@ bool explained(const StatePtr& state, const shm::HandleCopy& former) {
 
 Result<shm::Handle> acquire_handle(const StatePtr& state, layout::HandleKind kind, std::uint64_t topic_id,
                                    std::string_view target) {
-  auto handle = state->live.handles().acquire(
-      kind, topic_id, target, [&state](const shm::HandleCopy& former) { return explained(state, former); });
-  // Before it has a pin, for producers who keep a list of those that have.
-  if (handle && kind == layout::HandleKind::reader && topic_id != 0 && state->live.publishes())
-    state->live.header()->readers_epoch.fetch_add(1, std::memory_order_seq_cst);
-  return handle;
+  return state->live.handles().acquire(kind, topic_id, target,
+                                       [&state](const shm::HandleCopy& former) { return explained(state, former); });
 }
 
 bool offsets_run_low(const Topic& topic) {

@@ -22,7 +22,6 @@ struct LiveHeader {  // live/bus
   // [access]: the Unix groups the live side was made for, each plus 1; 0: it is one user's. Never changed.
   std::uint64_t producers_group;
   std::uint64_t consumers_group;
-  Word readers_epoch;  // raised when a reader, whose slot is not a guest's, is about to pin a place in a topic
 };
 static_assert(offsetof(LiveHeader, producers_group) == 3352 && sizeof(LiveHeader) <= kPage);
 inline constexpr std::size_t kLiveBytes = kPage;
