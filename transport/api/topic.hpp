@@ -12,8 +12,6 @@
 
 namespace penstock::api {
 
-class Holders;  // who may hold a topic's producers up: space.cpp
-
 struct Place {  // the next event a reader expects
   std::uint64_t position = 0;
   std::uint64_t offset = 0;
@@ -60,8 +58,6 @@ class Topic final : public log::Witness, public log::Neighbours {
   std::optional<Place> seek_back(Place from, Timestamp wanted);
   static std::array<log::Witness::IntentCopy, 2> intents_of(const shm::HandleCopy& copy);
 
-  const std::shared_ptr<Holders>& holders();  // as this handle last found them
-
   // log::Witness
   bool dead(std::uint32_t slot, std::uint32_t incarnation) override;
   std::optional<std::array<IntentCopy, 2>> intents(std::uint32_t slot) override;
@@ -82,7 +78,6 @@ class Topic final : public log::Witness, public log::Neighbours {
   std::uint32_t asked_slot_ = layout::kNoSlot;             // who was alive when last asked
   std::int64_t asked_ns_ = 0;
   std::unordered_map<std::uint32_t, shm::Mapping> pages_;
-  std::shared_ptr<Holders> holders_;
 };
 
 // topic.meta on disk.
