@@ -42,13 +42,7 @@ int penstock_consumer_open(penstock_bus* bus, const char* group, const char* con
 void penstock_consumer_close(penstock_consumer* consumer) { delete consumer; }
 
 int penstock_consumer_next(penstock_consumer* consumer, int64_t timeout_ms, penstock_delivery** out) {
-  return guarded([&] {
-    auto next = consumer->consumer.next(timeout(timeout_ms));
-    if (!next) return failed(next.error());
-    if (!*next) return failed(EAGAIN, "nothing came within the timeout");
-    *out = new penstock_delivery(std::move(**next));
-    return 0;
-  });
+  return guarded([&] { return next_of(consumer->consumer, timeout_ms, out); });
 }
 
 int penstock_consumer_poll(penstock_consumer* consumer, penstock_handler handler, void* context, size_t most) {
@@ -70,18 +64,11 @@ int penstock_consumer_poll(penstock_consumer* consumer, penstock_handler handler
 }
 
 int penstock_consumer_wait(penstock_consumer* consumer, int64_t timeout_ms) {
-  return guarded([&] {
-    auto came = consumer->consumer.wait(timeout(timeout_ms));
-    if (!came) return failed(came.error());
-    return *came ? 0 : failed(EAGAIN, "nothing came within the timeout");
-  });
+  return guarded([&] { return wait_on(consumer->consumer, timeout_ms); });
 }
 
 int penstock_consumer_event_fd(penstock_consumer* consumer) {
-  return guarded([&] {
-    auto descriptor = consumer->consumer.event_fd();
-    return descriptor ? *descriptor : failed(descriptor.error());
-  });
+  return guarded([&] { return event_fd_of(consumer->consumer); });
 }
 void penstock_consumer_interrupt(penstock_consumer* consumer) { consumer->consumer.interrupt(); }
 

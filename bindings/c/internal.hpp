@@ -127,6 +127,27 @@ inline std::chrono::nanoseconds timeout(std::int64_t ms) {
 }
 std::vector<std::string> names(const char* const* given, std::size_t count);
 
+// What readers and consumers have in common.
+template <class Handle>
+int wait_on(Handle& handle, std::int64_t timeout_ms) {
+  auto came = handle.wait(timeout(timeout_ms));
+  if (!came) return failed(came.error());
+  return *came ? 0 : failed(EAGAIN, "nothing came within the timeout");
+}
+template <class Handle, class Out>
+int next_of(Handle& handle, std::int64_t timeout_ms, Out** out) {
+  auto next = handle.next(timeout(timeout_ms));
+  if (!next) return failed(next.error());
+  if (!*next) return failed(EAGAIN, "nothing came within the timeout");
+  *out = new Out(std::move(**next));
+  return 0;
+}
+template <class Handle>
+int event_fd_of(Handle& handle) {
+  auto descriptor = handle.event_fd();
+  return descriptor ? *descriptor : failed(descriptor.error());
+}
+
 inline std::int64_t nanoseconds_of(Timestamp time) { return time.time_since_epoch().count(); }
 inline int count_of(std::size_t handled) { return static_cast<int>(handled); }
 inline std::size_t at_most(std::size_t wanted) { return std::min<std::size_t>(wanted, 1u << 30); }

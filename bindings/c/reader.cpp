@@ -30,28 +30,15 @@ int penstock_reader_poll(penstock_reader* reader, penstock_visitor visitor, void
 }
 
 int penstock_reader_next(penstock_reader* reader, int64_t timeout_ms, penstock_event** out) {
-  return guarded([&] {
-    auto next = reader->reader.next(timeout(timeout_ms));
-    if (!next) return failed(next.error());
-    if (!*next) return failed(EAGAIN, "nothing came within the timeout");
-    *out = new penstock_event(std::move(**next));
-    return 0;
-  });
+  return guarded([&] { return next_of(reader->reader, timeout_ms, out); });
 }
 
 int penstock_reader_wait(penstock_reader* reader, int64_t timeout_ms) {
-  return guarded([&] {
-    auto came = reader->reader.wait(timeout(timeout_ms));
-    if (!came) return failed(came.error());
-    return *came ? 0 : failed(EAGAIN, "nothing came within the timeout");
-  });
+  return guarded([&] { return wait_on(reader->reader, timeout_ms); });
 }
 
 int penstock_reader_event_fd(penstock_reader* reader) {
-  return guarded([&] {
-    auto descriptor = reader->reader.event_fd();
-    return descriptor ? *descriptor : failed(descriptor.error());
-  });
+  return guarded([&] { return event_fd_of(reader->reader); });
 }
 void penstock_reader_interrupt(penstock_reader* reader) { reader->reader.interrupt(); }
 uint64_t penstock_reader_missed(const penstock_reader* reader) { return reader->reader.missed(); }
