@@ -1,19 +1,7 @@
 # shellcheck shell=bash
 # Sourced by the scripts beside it: a folder of their own, with the smallest programs that publish and read an event.
 build=$PENSTOCK_BIN/..
-work=$(mktemp -d "${TMPDIR:-/tmp}/penstock-test.XXXXXX")
-finish() {
-  for live in "$work"/bus-*/live; do
-    if [ -L "$live" ]; then rm -rf "$(readlink "$live")"; fi
-  done
-  rm -rf "$work"
-}
-trap finish EXIT
-fail() {
-  cat "$work/log" >&2
-  echo "FAILED: $*" >&2
-  exit 1
-}
+. tests/main_job/common.sh
 if grep -qE '^PENSTOCK_(SANITIZE:[A-Z]*=.|FUZZ:BOOL=ON)' "$build/CMakeCache.txt"; then
   echo "skipped: a sanitized library is nothing to install"
   exit 77

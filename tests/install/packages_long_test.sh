@@ -35,13 +35,13 @@ if ! mmdebstrap --quiet --variant=minbase bookworm "$root" "deb $mirror bookworm
   skip "apt's mirror is not reachable"
 fi
 cp /etc/resolv.conf "$root/etc/resolv.conf"
-mkdir -p "$root/work/debs"
-cp "$@" "$root/work/debs/"
-cp -r "$work/programs" "$root/work/"
+mkdir -p "$root/trial/debs"
+cp "$@" "$root/trial/debs/"
+cp -r "$work/programs" "$root/trial/"
 doors=${FRONT_DOORS:-$PWD/../shared/front_door}
-if [ -d "$doors" ]; then cp -r "$doors" "$root/work/front_door"; fi
+if [ -d "$doors" ]; then cp -r "$doors" "$root/trial/front_door"; fi
 project project 'C CXX' daemon.cpp 'penstock::daemon penstock::c' 'find_package(penstock REQUIRED COMPONENTS c daemon)'
-sed "s|$work|/work|g" "$work/project/CMakeLists.txt" >"$root/work/programs/CMakeLists.txt"
+sed "s|$work|/trial|g" "$work/project/CMakeLists.txt" >"$root/trial/programs/CMakeLists.txt"
 
 # inside COMMANDS: runs them in the new Debian, with /proc and shared memory of its own.
 inside() {
@@ -53,14 +53,14 @@ inside() {
 }
 # What there is, but for the package manager's own notes.
 files() {
-  (cd "$root" && find . -xdev \( -path ./work -o -path ./proc -o -path ./dev -o -path ./tmp -o -path ./var/cache \
+  (cd "$root" && find . -xdev \( -path ./trial -o -path ./proc -o -path ./dev -o -path ./tmp -o -path ./var/cache \
     -o -path ./var/lib/apt -o -path ./var/lib/dpkg -o -path ./var/log -o -name __pycache__ \) -prune -o -print | sort)
 }
 own='libpenstock1 libpenstock-dev penstockd penstock-tools python3-penstock'
 
 # Each package by what it depends on, and first without the others. Recommended ones would hide what is missing.
 inside 'apt-get update
-  apt-get install -y --no-install-recommends /work/debs/penstock-tools_*.deb
+  apt-get install -y --no-install-recommends /trial/debs/penstock-tools_*.deb
   export PENSTOCK_BUS=/var/lib/alone
   penstock pub greetings hello
   [ "$(penstock sub greetings --from beginning -n 1)" = hello ]
@@ -68,7 +68,7 @@ inside 'apt-get update
   penstock bus unload
   penstock bus delete --yes
   apt-get purge -y penstock-tools
-  apt-get install -y --no-install-recommends /work/debs/python3-penstock_*.deb
+  apt-get install -y --no-install-recommends /trial/debs/python3-penstock_*.deb
   python3 -c "import penstock, tempfile; bus = penstock.Bus(tempfile.mkdtemp()); assert bus.producer(\"t\").publish(b\"x\") == 0"
   apt-get purge -y python3-penstock
   apt-get install -y --no-install-recommends cmake g++ make' || fail "a package alone"
@@ -77,7 +77,7 @@ inside "apt-get install -y --no-install-recommends $(tr '\n' ' ' <<<"$dependenci
   fail "what libpenstock-dev depends on"
 files >"$work/before"
 
-inside 'apt-get install -y --no-install-recommends /work/debs/*.deb
+inside 'apt-get install -y --no-install-recommends /trial/debs/*.deb
   ldconfig -p | grep -q libpenstock.so.1
   export PENSTOCK_BUS=/var/lib/shop
   penstockd & daemon=$!
@@ -86,24 +86,24 @@ inside 'apt-get install -y --no-install-recommends /work/debs/*.deb
   kill $daemon
   wait $daemon
   penstock verify
-  cmake -S /work/programs -B /work/build
-  cmake --build /work/build
-  /work/build/outside /var/lib/built
-  cd /work/programs
-  cc c.c -o /work/c $(pkg-config --cflags --libs penstock-c)
-  /work/c /var/lib/built
-  c++ -std=c++20 plain.cpp -o /work/plain $(pkg-config --cflags --libs penstock)
-  /work/plain /var/lib/plain
-  if [ -d /work/front_door ]; then
-    cmake -S /work/front_door -B /work/doors
-    cmake --build /work/doors
-    /work/doors/front_door /work/bus-cpp
-    /work/doors/front_door_c /work/bus-c
-    python3 /work/front_door/front_door.py /work/bus-python
+  cmake -S /trial/programs -B /trial/build
+  cmake --build /trial/build
+  /trial/build/outside /var/lib/built
+  cd /trial/programs
+  cc c.c -o /trial/c $(pkg-config --cflags --libs penstock-c)
+  /trial/c /var/lib/built
+  c++ -std=c++20 plain.cpp -o /trial/plain $(pkg-config --cflags --libs penstock)
+  /trial/plain /var/lib/plain
+  if [ -d /trial/front_door ]; then
+    cmake -S /trial/front_door -B /trial/doors
+    cmake --build /trial/doors
+    /trial/doors/front_door /trial/bus-cpp
+    /trial/doors/front_door_c /trial/bus-c
+    python3 /trial/front_door/front_door.py /trial/bus-python
   fi
   [ -z "$(dpkg --audit)" ]
   dpkg --verify '"$own" || fail "installed together"
-[ ! -d "$root/work/front_door" ] || grep -q 'python front door: ok' "$work/log" || fail "the front doors"
+[ ! -d "$root/trial/front_door" ] || grep -q 'python front door: ok' "$work/log" || fail "the front doors"
 
 inside "apt-get purge -y $own" || fail "they cannot be removed"
 files >"$work/after"

@@ -1,4 +1,4 @@
-# Sourced by the scripts beside it: a bus of their own, a daemon, and cleaning up.
+# Sourced by scripts: a folder of their own, a bus in it, a daemon, and cleaning up.
 PATH=$PENSTOCK_BIN:$PATH
 work=$(mktemp -d "${TMPDIR:-/tmp}/penstock-test.XXXXXX")
 export PENSTOCK_BUS=$work/bus
@@ -7,8 +7,9 @@ finish() {
   # shellcheck disable=SC2046  # one word a process
   kill $(jobs -p) 2>/dev/null || true
   { wait; } 2>/dev/null || true
-  penstock bus delete --yes --quiet >/dev/null 2>&1 || true
-  rm -rf "$work"
+  # The live side of each bus in the folder.
+  find "$work" -maxdepth 4 -type l -name live -printf '%l\0' 2>/dev/null | xargs -0r rm -rf
+  rm -rf --one-file-system "$work"
 }
 trap finish EXIT
 fail() {

@@ -5,8 +5,6 @@ set -u
 cd "$(dirname "$0")/../.."
 . tests/main_job/common.sh
 
-scratch=$(mktemp -d)
-trap 'rm -rf "$(readlink "$scratch"/*/shop/live)" "$scratch"' EXIT
 fails=0
 complain() {
   echo "guide: $1" >&2
@@ -22,12 +20,12 @@ split() {
 
 for page in tools/guide/*.md; do
   name=$(basename "$page" .md)
-  mkdir -p "$scratch/$name/blocks"
-  split "$page" "$scratch/$name/blocks"
-  cd "$scratch/$name" || exit 1
+  mkdir -p "$work/$name/blocks"
+  split "$page" "$work/$name/blocks"
+  cd "$work/$name" || exit 1
   # One shell for the page; each block's output in a file of its own.
   {
-    echo "set -e; PATH=$PENSTOCK_BIN:\$PATH"
+    echo "set -e"
     for block in blocks/*.sh; do echo "exec >$block.out; . $block"; done
   } >page
   if [ -e blocks/001.sh ] || compgen -G 'blocks/*.sh' >/dev/null; then
@@ -40,7 +38,7 @@ for page in tools/guide/*.md; do
     diff "$wanted" <(sed -e "\$a\\" "$shown") >difference 2>&1 || complain "$page, block $number: $(cat difference)"
   done
   cd - >/dev/null || exit 1
-  for block in "$scratch/$name"/blocks/*.cpp; do
+  for block in "$work/$name"/blocks/*.cpp; do
     [ -e "$block" ] || continue
     {
       echo '#include <penstock/daemon.hpp>'
