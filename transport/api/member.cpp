@@ -40,7 +40,7 @@ void MemberTopic::sweep() {
   swept_ = at.now;
   // With very many unsettled events a round takes long, and must not become all that members do.
   sweep_every_ = std::max(kSweepEvery, 16 * (monotonic_ns() - at.now));
-  if (swept.expired + swept.crashed + swept.returned + swept.freed + swept.promoted != 0) state_->ring();
+  if (swept.brought_back()) state_->ring();
 }
 
 // False: nothing can be taken yet.

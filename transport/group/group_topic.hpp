@@ -40,6 +40,8 @@ struct Sweep {
   std::uint32_t promoted = 0;      // events whose turn had come in their key's order, and that nobody had noticed
   std::uint32_t dead = 0;          // letters for the daemon to move
   std::int64_t ahead = 0;          // how far events were brought forward since the clock was set
+  // Members that sleep may have something to take.
+  bool brought_back() const { return expired + crashed + returned + freed + promoted != 0; }
 };
 
 struct Info {
