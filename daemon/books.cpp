@@ -1,6 +1,7 @@
 #include "daemon/books.hpp"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "log/checksum.hpp"
 
@@ -52,14 +53,12 @@ DeadLetter without_note(DeadLetter letter, layout::Failure failure) {
 
 Result<void> Books::refresh() {
   group_->refresh();
-  const api::StatePtr& state = group_->state();
   std::erase_if(watches_, [](const auto& watch) { return watch->feed.topic().deleted(); });
+  std::unordered_set<std::string> known;
+  for (const auto& watch : watches_) known.insert(watch->state->topic());
   Result<void> out;
-  for (const std::string& name : api::topic_names(*state)) {
-    if (name != group_->dlq() && !group_->wants(name)) continue;
-    const bool known =
-        std::any_of(watches_.begin(), watches_.end(), [&](const auto& watch) { return watch->state->topic() == name; });
-    if (known) continue;
+  for (const std::string& name : group_->topic_names()) {
+    if (known.contains(name) || !api::topic_exists(*group_->state(), name)) continue;
     // One that cannot be watched keeps no other from it.
     if (auto added = watch(name); !added && out)
       out = tl::unexpected(api::name(added.error(), "group " + this->name() + " in topic " + name));
@@ -226,8 +225,7 @@ void Books::sweep() {
     if (!watch->state->engine().wants_sweep() && watch->state->engine().clock_ahead(at) == 0) continue;
     const group::Sweep swept = watch->state->engine().sweep(
         at, [&handles](std::uint32_t slot, std::uint32_t incarnation) { return handles.dead(slot, incarnation); });
-    if (swept.expired + swept.crashed + swept.returned + swept.freed + swept.promoted != 0 || swept.ahead != 0)
-      watch->state->ring();
+    if (swept.brought_back() || swept.ahead != 0) watch->state->ring();
   }
 }
 

@@ -18,11 +18,6 @@ void Persister::add(std::shared_ptr<api::Topic> topic, api::Place on_disk) {
   topics_.push_back(std::make_unique<TopicPersister>(std::move(topic), on_disk, state_->settings.segment_bytes, log_));
 }
 
-bool Persister::has(std::string_view name) const {
-  return std::any_of(topics_.begin(), topics_.end(),
-                     [&](const auto& topic) { return topic->topic().name() == name && !topic->topic().deleted(); });
-}
-
 // Tags are the topics' places in the list, so it is changed only while nothing is in flight.
 void Persister::remove_deleted() {
   if (!idle()) return;

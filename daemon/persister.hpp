@@ -108,7 +108,6 @@ class Persister {
   bool step(std::int64_t now, std::int64_t wait_ns);
   void add(std::shared_ptr<api::Topic> topic, api::Place on_disk);
   void remove_deleted();
-  bool has(std::string_view name) const;
   bool idle() const { return disk_->in_flight() == 0; }
   bool behind() const;
   std::string_view backend() const { return disk_->name(); }

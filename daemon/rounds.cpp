@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <fstream>
 #include <thread>
+#include <unordered_set>
 
 #include "storage/recover.hpp"
 
@@ -126,13 +127,13 @@ Result<void> Rounds::add_topic(const std::string& name) {
 
 void Rounds::find_groups() {
   std::erase_if(books_, [](const auto& book) { return book->deleted(); });
+  std::unordered_set<std::string> known;
+  for (const auto& book : books_) known.insert(book->name());
   const std::vector<std::string> names = api::group_names(*state_);
   const std::size_t most = state_->access().shared ? kNewGroups : names.size();
   for (std::size_t i = 0, looked_at = 0; i < names.size() && looked_at < most; ++i) {
     const std::string& name = names[(groups_turn_ + i) % names.size()];
-    const bool known =
-        std::any_of(books_.begin(), books_.end(), [&](const auto& book) { return book->name() == name; });
-    if (known) continue;
+    if (known.contains(name)) continue;
     ++looked_at;
     auto group = api::Group::open(state_, name);
     // With [access] one that its user has not opened since the live side was made is his to open.
@@ -143,17 +144,19 @@ void Rounds::find_groups() {
 
 // True: there is one that was not known.
 bool Rounds::find_topics(std::set<std::string>& complaints) {
-  const auto known = [this] { return persister_.topics().size() + memory_topics_.size(); };
+  const auto count = [this] { return persister_.topics().size() + memory_topics_.size(); };
   persister_.remove_deleted();
   std::erase_if(memory_topics_, [](const auto& topic) { return topic->deleted(); });
-  const std::size_t before = known();
+  std::unordered_set<std::string> known;
+  for (const auto& topic : persister_.topics())
+    if (!topic->topic().deleted()) known.insert(topic->topic().name());
+  for (const auto& topic : memory_topics_) known.insert(topic->name());
+  const std::size_t before = count();
   for (const std::string& name : api::topic_names(*state_)) {
-    const bool memory = std::any_of(memory_topics_.begin(), memory_topics_.end(),
-                                    [&](const auto& topic) { return topic->name() == name; });
-    if (memory || persister_.has(name)) continue;
+    if (known.contains(name)) continue;
     if (auto added = add_topic(name); !added) complaints.insert(added.error().message());
   }
-  return known() > before;
+  return count() > before;
 }
 
 // Who makes a topic or a group tells of it afterwards, and may die in between: so we look now and then, and tell

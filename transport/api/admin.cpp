@@ -94,29 +94,36 @@ Result<TopicInfo> Bus::describe_topic(std::string_view name) const {
   return out;
 }
 
-Result<void> Bus::set_retention(std::string_view topic, std::uint64_t bytes, std::chrono::nanoseconds time) {
-  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
-  if (auto may = api::may_write(*state_, "topic " + std::string(topic)); !may) return may;
-  auto lock = api::BusLock::take(state_->directory);
+namespace {
+
+// What topic.meta says of the topic is changed, on disk.
+template <class Change>
+Result<void> change_topic(const api::StatePtr& state, std::string_view topic, Change&& change) {
+  if (auto good = state->usable(); !good) return good;
+  if (auto may = api::may_write(*state, "topic " + std::string(topic)); !may) return may;
+  auto lock = api::BusLock::take(state->directory);
   if (!lock) return tl::unexpected(lock.error());
-  auto meta = api::read_topic_meta(*state_, topic);
+  auto meta = api::read_topic_meta(*state, topic);
   if (!meta) return tl::unexpected(meta.error());
-  meta->options.retention_bytes = bytes;
-  meta->options.retention_ns = std::uint64_t(time.count());
-  return api::write_topic_meta(*state_, *meta, true);
+  if (auto changed = change(meta->options); !changed) return changed;
+  return api::write_topic_meta(*state, *meta, true);
+}
+
+}  // namespace
+
+Result<void> Bus::set_retention(std::string_view topic, std::uint64_t bytes, std::chrono::nanoseconds time) {
+  return change_topic(state_, topic, [&](layout::TopicOptions& options) -> Result<void> {
+    options.retention_bytes = bytes;
+    options.retention_ns = std::uint64_t(time.count());
+    return {};
+  });
 }
 
 Result<void> Bus::set_compaction(std::string_view topic, bool compact) {
-  if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
-  if (auto may = api::may_write(*state_, "topic " + std::string(topic)); !may) return may;
-  auto lock = api::BusLock::take(state_->directory);
-  if (!lock) return tl::unexpected(lock.error());
-  auto meta = api::read_topic_meta(*state_, topic);
-  if (!meta) return tl::unexpected(meta.error());
-  if (compact)
-    if (auto may = api::may_compact(topic, meta->options.durability == layout::Durability::disk); !may) return may;
-  meta->options.compact = compact ? 1 : 0;
-  return api::write_topic_meta(*state_, *meta, true);
+  return change_topic(state_, topic, [&](layout::TopicOptions& options) -> Result<void> {
+    options.compact = compact ? 1 : 0;
+    return compact ? api::may_compact(topic, options.durability == layout::Durability::disk) : Result<void>();
+  });
 }
 
 Result<std::vector<std::string>> Bus::groups() const {
@@ -191,10 +198,7 @@ Result<std::vector<GroupTopicInfo>> Bus::group_topics(std::string_view name) con
   if (!group) return tl::unexpected(group.error());
   const std::uint32_t members = members_of(*state_, name);
   std::vector<GroupTopicInfo> out;
-  std::vector<std::string> names = api::topic_names(*state_, (*group)->patterns());
-  if (!(*group)->wants((*group)->dlq())) names.push_back((*group)->dlq());
-  std::sort(names.begin(), names.end());
-  for (const std::string& topic_name : names) {
+  for (const std::string& topic_name : (*group)->topic_names()) {
     const bool letters = topic_name == (*group)->dlq() && !(*group)->wants(topic_name);
     auto topic = api::Topic::open(state_, topic_name, false);
     if (!topic) continue;

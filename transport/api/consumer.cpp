@@ -82,9 +82,7 @@ Result<void> Consumer::Impl::find_topics() {
   std::unordered_set<std::string_view> known;
   for (const auto& topic : topics) known.insert(topic->state().topic());
   // The group's own dead letters are members' work once one was given back.
-  std::vector<std::string> names = api::topic_names(*state, group->patterns());
-  if (!group->wants(group->dlq())) names.push_back(group->dlq());
-  for (const std::string& topic : names) {
+  for (const std::string& topic : group->topic_names()) {
     if (known.contains(topic)) continue;
     if (auto added = add(topic); !added) {
       const Errc code = added.error().code();

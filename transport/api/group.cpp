@@ -155,6 +155,12 @@ std::vector<std::string> group_names(const State& state) {
   return out;
 }
 
+std::vector<std::string> Group::topic_names() const {
+  std::vector<std::string> out = api::topic_names(*state_, patterns_);
+  if (!wants(dlq())) out.insert(std::lower_bound(out.begin(), out.end(), dlq()), dlq());
+  return out;
+}
+
 bool Group::wants(std::string_view topic) const {
   return std::any_of(patterns_.begin(), patterns_.end(),
                      [&](const std::string& pattern) { return group::matches(pattern, topic); });

@@ -33,6 +33,8 @@ class Group {
   bool deleted() const { return file()->deleted.load(std::memory_order_relaxed) != 0; }
   bool wants(std::string_view topic) const;
   std::string dlq() const { return name_ + ".dlq"; }
+  // Of the topics it wants, and of its dead-letter queue, sorted; not all of them need exist.
+  std::vector<std::string> topic_names() const;
   // Takes over what others changed. True when something did.
   bool refresh();
   // Under the group's lock: to disk first.
