@@ -26,13 +26,14 @@ void Persister::remove_deleted() {
 
 bool Persister::step(std::int64_t now, std::int64_t wait_ns) {
   bool did = false;
-  for (std::size_t i = 0; i < topics_.size(); ++i) did |= topics_[i]->start(*disk_, i, now);
+  for (std::size_t i = 0; i < topics_.size(); ++i) did |= topics_[i]->start(*disk_, i * TopicPersister::kTags, now);
   if (disk_->in_flight() == 0) return did;
   done_.clear();
   auto reaped = disk_->reap(done_, std::chrono::nanoseconds(wait_ns));
   if (!reaped) log_(2, "the disk: " + reaped.error().message());
   for (const io::Completion& completion : done_) {
-    topics_[completion.tag]->complete(completion.error, now);
+    constexpr std::uint64_t kTags = TopicPersister::kTags;
+    topics_[completion.tag / kTags]->complete(completion.tag % kTags, completion.error, now);
     did = true;
   }
   return did;

@@ -2,15 +2,14 @@
 // Belongs to the daemon's thread. Steps never wait: jobs are handed to the disk, completions are looked for.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "api/topic.hpp"
+#include "daemon/backlog.hpp"
 #include "io/disk.hpp"
-#include "storage/record.hpp"
-#include "storage/segment_writer.hpp"
 
 namespace penstock::daemon {
 
@@ -33,18 +32,19 @@ class ClockJumps {
   std::optional<std::int64_t> clock_;  // wall minus monotonic time when it was last looked at
 };
 
-// One topic. At most one job in flight; while it is, what is committed is gathered for the next, so that load makes the
-// groups larger.
+// One topic. A small group of events is one job, and what is committed meanwhile is the next, so that load makes the
+// groups larger; of large ones two are in flight, so that the disk never waits for us. A segment's last job is complete
+// before the next segment holds anything.
 class TopicPersister {
  public:
   // `on_disk`: what recovery found to be on disk, which may be more than the topic knows.
   TopicPersister(std::shared_ptr<api::Topic> topic, api::Place on_disk, std::uint64_t segment_bytes, const Log& log);
 
-  // Hands the next run of settled claims to the disk. False: there is nothing to write, or it must not be tried yet.
-  // `now`, here and below: wall time.
-  bool start(io::Disk& disk, std::uint64_t tag, std::int64_t now);
-  void complete(int error, std::int64_t now);
-  bool busy() const { return in_flight_; }
+  // Hands the next runs of settled claims to the disk, under tags below this many. False: there is nothing to write, or
+  // it must not be tried yet. `now`, here and below: wall time.
+  static constexpr std::uint64_t kTags = storage::kJobsInFlight;
+  bool start(io::Disk& disk, std::uint64_t first_tag, std::int64_t now);
+  void complete(std::uint64_t tag, int error, std::int64_t now);
   bool behind() const;                            // settled or open claims are not on disk yet
   bool failed() const { return failures_ != 0; }  // what was tried last; it is tried again
   const api::Topic& topic() const { return *topic_; }
@@ -61,37 +61,34 @@ class TopicPersister {
   bool mend_index();
 
  private:
-  // Settled claims that follow one another, and what of them is written.
-  struct Batch {
-    std::vector<storage::Piece> pieces;
-    std::size_t first_piece = 0;                        // not handed to the disk yet
-    std::vector<storage::Mark> claims;                  // the end of each claim
-    std::size_t first_claim = 0;                        // not on disk yet
-    std::uint64_t begin = 0;                            // the line of the first
-    std::vector<std::unique_ptr<storage::Head>> heads;  // headers made for claims of the dead
-    bool done() const { return first_claim == claims.size(); }
-    void clear() { *this = {}; }
-    void add_lines(const std::byte* data, std::uint64_t lines);
+  // A job on its way. It counts when it and all before it are complete without an error.
+  struct Flight {
+    std::uint64_t end = 0;  // the line after it
+    bool ends_block = false;
+    bool done = false;
+    int error = 0;
   };
-  bool next_batch(std::int64_t now);
-  void gather(Batch& batch, storage::Mark mark);
-  void add_dead(Batch& batch, std::uint64_t position, std::uint64_t offset, const log::Look& look);
-  bool ensure_writer(std::uint64_t position, std::uint64_t offset, std::uint64_t lines, std::int64_t now);
+  std::optional<storage::Plan> next_plan(std::int64_t now);
+  bool ensure_writer(std::int64_t now);
+  void make_next_writer(std::int64_t now);
+  Result<void> seal_retired();
+  void land(std::int64_t now);
   void publish_durable();
   void fail(int error, const std::string& what);
-  void drop_gathered();
 
   std::shared_ptr<api::Topic> topic_;
   storage::SegmentOptions options_;
   const Log& log_;
   std::unique_ptr<storage::SegmentWriter> writer_;
-  api::Place durable_;  // everything before is on disk
-  storage::Mark mark_;  // the same, with the current segment's counts
-
-  Batch batch_;                // being written
-  Batch next_;                 // gathered meanwhile, for the same segment
-  std::uint64_t planned_ = 0;  // the line after the job in flight
-  bool in_flight_ = false;
+  std::unique_ptr<storage::SegmentWriter> next_writer_;  // made while the last jobs of writer_ are in flight
+  bool next_refused_ = false;
+  std::unique_ptr<storage::SegmentWriter> retired_;  // full and durable, to be sealed once the disk has more to do
+  api::Place durable_;                               // everything before is on disk
+  storage::Mark mark_;                               // the same, with the current segment's counts
+  Backlog backlog_;                                  // what comes after
+  std::deque<Flight> flights_;
+  std::uint64_t first_flight_ = 0;  // the front's number
+  bool failing_ = false;            // one of them failed
 
   std::vector<std::uint64_t> unindexed_;  // first offsets of segments without an index
   std::int64_t retry_at_ = 0;             // after a failure, by the clock that nobody sets; 0: at once

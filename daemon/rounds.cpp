@@ -116,7 +116,7 @@ Result<void> Rounds::add_topic(const std::string& name) {
     // Who waits is told.
     const std::uint32_t detail = recovered.error().detail();
     (*topic)->writable()->durable_error.store(detail != 0 ? detail : EIO, std::memory_order_seq_cst);
-    shm::ring_all(state_->live.wake(), (*topic)->mask());
+    (*topic)->ring_all();
     return tl::unexpected(api::name(recovered.error(), "topic " + name + " is not written to disk"));
   }
   for (const std::string& problem : recovered->problems) log_(1, "topic " + name + ": " + problem);

@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 
@@ -12,15 +13,15 @@
 namespace penstock::daemon {
 namespace {
 
-constexpr std::uint64_t kJobLines = (4ull << 20) / layout::kLine;  // gathered at once: 4 MiB
-constexpr std::size_t kHeadsMost = 16;                             // claims of the dead in a batch
-constexpr std::int64_t kRetryAfter = 500'000'000;                  // a disk that refused is asked again
+constexpr std::int64_t kRetryAfter = 500'000'000;  // a disk that refused is asked again
+
+int errno_of(const Error& error) { return error.detail() != 0 ? int(error.detail()) : EIO; }
 
 }  // namespace
 
 TopicPersister::TopicPersister(std::shared_ptr<api::Topic> topic, api::Place on_disk, std::uint64_t segment_bytes,
                                const Log& log)
-    : topic_(std::move(topic)), log_(log) {
+    : topic_(std::move(topic)), log_(log), backlog_(*topic_) {
   options_.directory = topic_->directory();
   options_.topic = topic_->name();
   options_.bus_id = topic_->state()->bus_id;
@@ -36,6 +37,7 @@ TopicPersister::TopicPersister(std::shared_ptr<api::Topic> topic, api::Place on_
   topic_->writable()->durable_error.store(0, std::memory_order_release);  // a daemon's before us
   mark_.position = durable_.position;
   mark_.offset = durable_.offset;
+  backlog_.begin(mark_);
   storage::SegmentSet segments(options_.directory);
   if (!segments.refresh()) return;
   for (const std::uint64_t first : segments.first_offsets())
@@ -45,143 +47,113 @@ TopicPersister::TopicPersister(std::shared_ptr<api::Topic> topic, api::Place on_
 
 bool TopicPersister::behind() const { return topic_->end().position > durable_.position; }
 
-void TopicPersister::Batch::add_lines(const std::byte* data, std::uint64_t lines) {
-  if (!pieces.empty()) {
-    storage::Piece& last = pieces.back();
-    const bool joined = data == nullptr ? last.data == nullptr : last.data != nullptr && last.data + last.bytes == data;
-    if (joined) {
-      last.bytes += lines * layout::kLine;
-      return;
-    }
-  }
-  pieces.push_back({data, lines * layout::kLine});
-}
-
-// A claim of the dead goes to disk as ABORTED with a zeroed body; a PAD nobody finished, as a PAD.
-void TopicPersister::add_dead(Batch& batch, std::uint64_t position, std::uint64_t offset, const log::Look& look) {
-  storage::Head head;
-  if (look.head != nullptr) {
-    head = storage::load_head(reinterpret_cast<const std::byte*>(look.head));
-  } else {
-    head.word = pack(layout::WordFields{layout::State::claimed, look.lines, look.slot, look.incarnation,
-                                        topic_->ring().generation(position)});
-    head.tag = layout::tag_for(topic_->ring().nonce, offset);
-    head.sizes = pack(layout::SizeFields{0, 0, look.count, layout::kFlagChecksum});
-  }
-  auto made = std::make_unique<storage::Head>(storage::aborted_head(head));
-  if (look.count == 0) {
-    made->word = layout::with_state(made->word, layout::State::pad);
-    made->checksum = storage::checksum_of(*made, {});
-  }
-  batch.add_lines(reinterpret_cast<const std::byte*>(made.get()), 1);
-  if (look.lines > 1) batch.add_lines(nullptr, look.lines - 1);
-  batch.heads.push_back(std::move(made));
-}
-
-// The segment that takes a claim of so many lines at this place. False: there is none now; fail() said why.
-bool TopicPersister::ensure_writer(std::uint64_t position, std::uint64_t offset, std::uint64_t lines,
-                                   std::int64_t now) {
-  if (writer_ && writer_->fits(position, lines)) return true;
-  if (writer_) {
-    if (auto sealed = writer_->seal(); !sealed) {
-      writer_->abandon();
-      log_(1, "topic " + topic_->name() + ": " + writer_->path() + " could not be sealed: " + sealed.error().message());
-    }
-    writer_.reset();
-  }
-  auto made = storage::SegmentWriter::create(options_, offset, position, std::uint64_t(now));
+// The segment of the next claim, which is not in the backlog yet; all before it is durable. False: there is none now,
+// fail() said why.
+bool TopicPersister::ensure_writer(std::int64_t now) {
+  if (writer_) retired_ = std::move(writer_);
+  writer_ = std::move(next_writer_);
+  next_refused_ = false;
+  mark_ = {durable_.position, durable_.offset, 0, 0};
+  backlog_.begin(mark_);
+  if (writer_) return true;
+  auto made = storage::SegmentWriter::create(options_, durable_.offset, durable_.position, std::uint64_t(now));
   if (!made) {
-    fail(made.error().detail() != 0 ? int(made.error().detail()) : EIO, made.error().message());
+    fail(errno_of(made.error()), made.error().message());
     return false;
   }
   writer_ = std::move(*made);
-  mark_ = {position, offset, 0, 0};
   return true;
 }
 
-// Collects the settled claims that follow the batch, up to a job's worth and the segment's end. `mark`: where an empty
-// batch begins.
-void TopicPersister::gather(Batch& batch, storage::Mark mark) {
-  if (!batch.claims.empty()) mark = batch.claims.back();
-  const std::uint64_t begin = batch.claims.empty() ? mark.position : batch.begin;
-  batch.begin = begin;
-  const log::Ring& ring = topic_->ring();
-  while (mark.position - begin < kJobLines && batch.heads.size() < kHeadsMost) {
-    const std::uint64_t position = mark.position, offset = mark.offset;
-    const log::Look look = log::look(ring, position, offset, *topic_);
-    if (look.kind == log::Look::Kind::nothing || look.kind == log::Look::Kind::waiting) break;
-    if (!writer_->fits(position, look.lines)) break;
-    if (look.kind == log::Look::Kind::settled && look.state == layout::State::committed) {
-      mark.events += look.count;
-      mark.last_time_ns = std::max(mark.last_time_ns, look.head->time.load(std::memory_order_relaxed));
+// While the last jobs of the segment before are in flight. Why there can be none now is told once they are done.
+void TopicPersister::make_next_writer(std::int64_t now) {
+  if (next_writer_ || next_refused_) return;
+  const storage::Mark& at = backlog_.end();
+  auto made = storage::SegmentWriter::create(options_, at.offset, at.position, std::uint64_t(now));
+  next_refused_ = !made;
+  if (made) next_writer_ = std::move(*made);
+}
+
+// A segment whose events are all durable. Without the seal recovery has to walk it.
+Result<void> TopicPersister::seal_retired() {
+  const auto retired = std::move(retired_);
+  if (!retired) return {};
+  auto sealed = retired->seal();
+  if (sealed) return {};
+  retired->abandon();
+  log_(1, "topic " + topic_->name() + ": " + retired->path() + " could not be sealed: " + sealed.error().message());
+  return sealed;
+}
+
+std::optional<storage::Plan> TopicPersister::next_plan(std::int64_t now) {
+  if (writer_) backlog_.gather(*writer_);
+  if (backlog_.pieces().empty()) {
+    const storage::Mark& at = backlog_.end();
+    const log::Look look = log::look(topic_->ring(), at.position, at.offset, *topic_);
+    if (look.kind == log::Look::Kind::nothing || look.kind == log::Look::Kind::waiting) return std::nullopt;
+    if (!writer_ || !writer_->fits(at.position, look.lines)) {
+      if (!flights_.empty()) {
+        make_next_writer(now);
+        return std::nullopt;
+      }
+      if (!ensure_writer(now)) return std::nullopt;
     }
-    if (look.kind == log::Look::Kind::dead)
-      add_dead(batch, position, offset, look);
-    else
-      batch.add_lines(reinterpret_cast<const std::byte*>(look.head), look.lines);
-    mark.position = position + look.lines;
-    mark.offset = offset + look.count;
-    batch.claims.push_back(mark);
+    backlog_.gather(*writer_);
+    if (backlog_.pieces().empty()) return std::nullopt;
   }
+  auto plan = writer_->plan(backlog_.taken(), backlog_.pieces(), std::uint64_t(now));
+  if (plan) return *plan;
+  // No space, as a rule. What is in flight comes first.
+  if (flights_.empty()) fail(errno_of(plan.error()), plan.error().message());
+  return std::nullopt;
 }
 
-// What was gathered while the last batch was written, and what has come since. False: nothing.
-bool TopicPersister::next_batch(std::int64_t now) {
-  batch_.clear();
-  std::swap(batch_, next_);
-  if (batch_.claims.empty()) {
-    const log::Look look = log::look(topic_->ring(), durable_.position, durable_.offset, *topic_);
-    if (look.kind == log::Look::Kind::nothing || look.kind == log::Look::Kind::waiting) return false;
-    if (!ensure_writer(durable_.position, durable_.offset, look.lines, now)) return false;
-  }
-  planned_ = durable_.position;
-  gather(batch_, mark_);
-  return !batch_.claims.empty();
-}
-
-bool TopicPersister::start(io::Disk& disk, std::uint64_t tag, std::int64_t now) {
+bool TopicPersister::start(io::Disk& disk, std::uint64_t first_tag, std::int64_t now) {
   if (topic_->deleted() || (retry_at_ != 0 && api::monotonic_ns() < retry_at_)) return false;
-  if (in_flight_) {
-    gather(next_, batch_.claims.back());
-    return false;
-  }
   retry_at_ = 0;
-  if (batch_.done() && !next_batch(now)) return false;
-  auto plan = writer_->plan(planned_, std::span(batch_.pieces).subspan(batch_.first_piece), std::uint64_t(now));
-  if (!plan) {
-    fail(plan.error().detail() != 0 ? int(plan.error().detail()) : EIO, plan.error().message());
-    return false;
+  bool did = false;
+  while (flights_.empty() || (flights_.size() < kTags && flights_.back().ends_block && !failing_)) {
+    auto plan = next_plan(now);
+    if (!plan) break;
+    backlog_.take(plan->lines);
+    const std::uint64_t tag = (first_flight_ + flights_.size()) % kTags;
+    flights_.push_back({backlog_.taken(), plan->ends_block});
+    plan->job.tag = first_tag + tag;
+    if (auto submitted = disk.submit(plan->job); !submitted) {
+      complete(tag, errno_of(submitted.error()), now);
+      break;
+    }
+    did = true;
   }
-  io::Job job = plan->job;
-  job.tag = tag;
-  if (auto submitted = disk.submit(job); !submitted) {
-    complete(submitted.error().detail() != 0 ? int(submitted.error().detail()) : EIO, now);
-    return false;
-  }
-  in_flight_ = true;
-  planned_ += plan->lines;
-  for (std::uint64_t left = plan->lines * layout::kLine; left != 0;) {
-    storage::Piece& piece = batch_.pieces[batch_.first_piece];
-    const std::uint64_t used = std::min(left, piece.bytes);
-    if (piece.data != nullptr) piece.data += used;
-    piece.bytes -= used;
-    left -= used;
-    if (piece.bytes == 0) ++batch_.first_piece;
-  }
-  return true;
+  if (retired_) static_cast<void>(seal_retired());
+  return did;
 }
 
-void TopicPersister::complete(int error, std::int64_t now) {
-  in_flight_ = false;
-  if (error != 0) {
-    fail(error, std::strerror(error));
-    return;
-  }
+void TopicPersister::complete(std::uint64_t tag, int error, std::int64_t now) {
+  Flight& flight = flights_[(tag + kTags - first_flight_ % kTags) % kTags];
+  flight.done = true;
+  flight.error = error;
+  failing_ |= error != 0;
+  land(now);
+  if (!failing_ || std::any_of(flights_.begin(), flights_.end(), [](const Flight& one) { return !one.done; })) return;
+  const int first_error = flights_.front().error;
+  first_flight_ += flights_.size();
+  flights_.clear();
+  failing_ = false;
+  fail(first_error, std::strerror(first_error));
+}
+
+// Takes what is complete, in the order of the log.
+void TopicPersister::land(std::int64_t now) {
   bool moved = false;
-  while (!batch_.done() && batch_.claims[batch_.first_claim].position <= planned_) {
-    writer_->note_claim(mark_.position, mark_.offset, mark_.last_time_ns);
-    mark_ = batch_.claims[batch_.first_claim++];
-    moved = true;
+  for (; !flights_.empty() && flights_.front().done && flights_.front().error == 0; ++first_flight_) {
+    storage::Mark end;
+    while (backlog_.pop(flights_.front().end, end)) {
+      writer_->note_claim(mark_.position, mark_.offset, mark_.last_time_ns);
+      mark_ = end;
+      moved = true;
+    }
+    flights_.pop_front();
   }
   if (!moved) return;
   durable_ = {mark_.position, mark_.offset};
@@ -204,33 +176,34 @@ void TopicPersister::publish_durable() {
     control->reclaim.store(durable_.position, std::memory_order_seq_cst);
     control->limit.store(durable_.position + room, std::memory_order_seq_cst);
   }
-  shm::ring_all(topic_->state()->live.wake(), topic_->mask());
+  topic_->ring_all();
 }
 
 // Nothing is written to the same pages again: the bytes are still in the ring and go to a new segment. Durability stops
 // with the error for all who wait, and is tried again after a while.
 void TopicPersister::fail(int error, const std::string& what) {
-  batch_.clear();
-  next_.clear();
-  if (writer_) {
-    writer_->abandon();
-    writer_.reset();
-  }
+  if (next_writer_) next_writer_->abandon();
+  if (writer_) writer_->abandon();
+  next_writer_.reset();
+  writer_.reset();
+  backlog_.begin(mark_);
   ++failures_;
   if (failures_ == 1 && error != ENOSPC && error != EDQUOT) return;  // a new file may do; nobody needs to know
   if (failures_ <= 2)
     log_(2, "topic " + topic_->name() + ": events are not written to disk (" + what +
                 "); nothing is lost in memory, publishing goes on until the ring is full; make space or mend the disk");
   topic_->writable()->durable_error.store(std::uint64_t(error), std::memory_order_seq_cst);
-  shm::ring_all(topic_->state()->live.wake(), topic_->mask());
+  topic_->ring_all();
   retry_at_ = api::monotonic_ns() + kRetryAfter;
 }
 
 Result<void> TopicPersister::close() {
-  if (!writer_) return {};
-  auto sealed = writer_->seal();
-  writer_.reset();
-  return sealed;
+  if (next_writer_) next_writer_->abandon();
+  next_writer_.reset();
+  auto before = seal_retired();
+  retired_ = std::move(writer_);
+  auto sealed = seal_retired();
+  return before ? sealed : before;
 }
 
 bool TopicPersister::mend_index() {

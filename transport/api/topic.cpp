@@ -299,7 +299,7 @@ Result<void> delete_topic(const StatePtr& state, std::string_view name) {
   std::uint64_t ordinal = 0;
   if (topic) {
     (*topic)->mark_deleted();
-    shm::ring_all(state->live.wake(), (*topic)->mask());
+    (*topic)->ring_all();
     ordinal = (*topic)->header().ordinal;
   }
   return take_away(*state, std::string(name), ordinal);

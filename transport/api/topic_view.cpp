@@ -124,4 +124,9 @@ std::optional<Place> Topic::seek_back(Place from, Timestamp wanted) {
 
 const layout::HandlePage* Topic::page(std::uint32_t slot) { return state_->live.handles().map(slot, pages_); }
 
+void Topic::ring_all() const {
+  shm::ring_all(state_->live.wake(), mask());
+  shm::ring_all(state_->live.wake(), disk_mask());
+}
+
 }  // namespace penstock::api

@@ -16,13 +16,20 @@
 
 namespace penstock::io {
 
-// Write these pieces one after another at file_offset, all of them, and then (if asked) fdatasync. A job without pieces
-// only flushes. Jobs in flight know no order among each other.
+// What is on the medium when a job is complete, besides what it takes to find the bytes there.
+enum class Flush : std::uint8_t {
+  none,
+  bytes,  // what the job wrote: one request to the kernel, and what else is dirty in the file is left alone
+  file,   // the same and all that was written to the file before
+};
+
+// Write these pieces one after another at file_offset, all of them, and flush. A job without pieces only flushes the
+// file, if asked for any flush. Jobs in flight know no order among each other.
 struct Job {
   int fd = -1;
   std::uint64_t file_offset = 0;
   std::span<const iovec> pieces;  // copied by submit; at most kMaxPieces
-  bool flush = true;
+  Flush flush = Flush::bytes;
   std::uint64_t tag = 0;  // handed back
 };
 inline constexpr std::size_t kMaxPieces = 256;

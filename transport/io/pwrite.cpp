@@ -1,4 +1,4 @@
-// The Disk where io_uring is not to be had: pwritev and fdatasync, on a few threads so that one topic's flush does not
+// The Disk where io_uring is not to be had: pwritev2 and fdatasync, on a few threads so that one topic's flush does not
 // wait for another's.
 #include <pthread.h>
 #include <unistd.h>
@@ -20,15 +20,17 @@ struct Task {
   int fd = -1;
   std::uint64_t file_offset = 0;
   std::vector<iovec> pieces;
-  bool flush = true;
+  Flush flush = Flush::bytes;
   std::uint64_t tag = 0;
 };
 
 int run(Task& task) {
   std::span<iovec> left = drop_written(task.pieces, 0);
+  const bool with_bytes = task.flush == Flush::bytes && !left.empty();
   std::uint64_t at = task.file_offset;
   while (!left.empty()) {
-    const ssize_t n = ::pwritev(task.fd, left.data(), static_cast<int>(left.size()), static_cast<off_t>(at));
+    const ssize_t n = ::pwritev2(task.fd, left.data(), static_cast<int>(left.size()), static_cast<off_t>(at),
+                                 with_bytes ? RWF_DSYNC : 0);
     if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (n < 0) return errno;
     if (n == 0) return EIO;
@@ -36,7 +38,7 @@ int run(Task& task) {
     left = drop_written(left, static_cast<std::size_t>(n));
   }
   // A failed flush is not tried again: the kernel may have forgotten which pages it concerned.
-  return task.flush && ::fdatasync(task.fd) < 0 ? errno : 0;
+  return task.flush != Flush::none && !with_bytes && ::fdatasync(task.fd) < 0 ? errno : 0;
 }
 
 class PwriteDisk final : public Disk {

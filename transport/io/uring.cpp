@@ -1,4 +1,5 @@
-// The Disk over io_uring: a job is a vectored write linked to a flush, both in one submission.
+// The Disk over io_uring: a job is one vectored write that ends when its bytes are on the medium, or one linked to a
+// flush of the file, both in one submission.
 #include <liburing.h>
 
 #include <algorithm>
@@ -19,7 +20,7 @@ struct Op {
   std::uint64_t at = 0;
   std::vector<iovec> pieces;
   std::span<iovec> left;  // of pieces: what is not written yet
-  bool flush = true;
+  Flush flush = Flush::bytes;
   std::uint64_t tag = 0;
   unsigned pending = 0;  // entries in the ring
   int error = 0;
@@ -94,18 +95,19 @@ class UringDisk final : public Disk {
     prepare(index);
   }
 
-  // The write that is left, linked to the flush: a short or failed write cancels the flush.
+  // The write that is left. Linked to a flush of the file, a short or failed write cancels that.
   void prepare(std::size_t index) {
     Op& op = ops_[index];
-    op.flushed = false;
+    op.flushed = op.flush == Flush::none || (op.flush == Flush::bytes && !op.left.empty());
     if (!op.left.empty()) {
       io_uring_sqe* write = io_uring_get_sqe(&ring_);  // never null: kOpsMost leaves room for two an op
-      io_uring_prep_writev(write, op.fd, op.left.data(), static_cast<unsigned>(op.left.size()), op.at);
+      const int how = op.flush == Flush::bytes ? RWF_DSYNC : 0;
+      io_uring_prep_writev2(write, op.fd, op.left.data(), static_cast<unsigned>(op.left.size()), op.at, how);
       io_uring_sqe_set_data64(write, index << 1);
-      if (op.flush) io_uring_sqe_set_flags(write, IOSQE_IO_LINK);
+      if (!op.flushed) io_uring_sqe_set_flags(write, IOSQE_IO_LINK);
       ++op.pending;
     }
-    if (op.flush) {
+    if (!op.flushed) {
       io_uring_sqe* flush = io_uring_get_sqe(&ring_);
       io_uring_prep_fsync(flush, op.fd, IORING_FSYNC_DATASYNC);
       io_uring_sqe_set_data64(flush, index << 1 | 1);
@@ -164,7 +166,7 @@ class UringDisk final : public Disk {
   // All entries of an op are back: report it, or submit what is left.
   void settle(std::size_t index, std::vector<Completion>& done) {
     Op& op = ops_[index];
-    if (op.error == 0 && (!op.left.empty() || (op.flush && !op.flushed))) return prepare(index);
+    if (op.error == 0 && (!op.left.empty() || !op.flushed)) return prepare(index);
     done.push_back({op.tag, op.error});
     op = Op{};
     free_.push_back(index);

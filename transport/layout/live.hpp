@@ -34,17 +34,20 @@ struct alignas(kLine) Doorbell {
 };
 struct alignas(kLine) SleeperMask {
   Word mask;
+  Word disk;  // who waits for the topic's events to be on disk, and for nothing else
 };
 inline constexpr std::uint32_t kBusOrdinal = 0;  // mask 0: news of topics and groups coming and going
 
 struct WakeFile {  // live/wake
   Preamble preamble;
   Word groups_epoch;  // in place of LiveHeader's in buses with [access], where consumers make groups
-  std::byte reserved[kPage - sizeof(Preamble) - sizeof(Word)];
+  alignas(kFalseShare) Word watched_until;  // monotonic ns: so long somebody watches for the disk without sleeping
+  std::byte reserved[kPage - kFalseShare - sizeof(Word)];
   Doorbell doorbells[kDoorbells];
   SleeperMask masks[kMaxTopics];
 };
 static_assert(sizeof(Doorbell) == kLine && sizeof(SleeperMask) == kLine);
-static_assert(sizeof(WakeFile) == kPage + kDoorbells * kLine + kMaxTopics * kLine);
+static_assert(offsetof(WakeFile, doorbells) == kPage &&
+              sizeof(WakeFile) == kPage + kDoorbells * kLine + kMaxTopics * kLine);
 
 }  // namespace penstock::layout

@@ -34,6 +34,7 @@ class Live {
   layout::Word& groups_epoch() const { return access_.shared ? wake()->groups_epoch : header()->groups_epoch; }
   Sleeper sleeper(std::uint32_t slot) const { return {wake(), slot, access_.shared}; }
   Mask& mask(std::uint64_t ordinal) const { return wake()->masks[ordinal % layout::kMaxTopics].mask; }
+  Mask& disk_mask(std::uint64_t ordinal) const { return wake()->masks[ordinal % layout::kMaxTopics].disk; }
   Handles& handles() const { return *handles_; }
   std::string topic_path(const std::string& topic) const { return path_ + "/topics/" + topic; }
   std::string group_path(const std::string& group) const { return path_ + "/groups/" + group; }

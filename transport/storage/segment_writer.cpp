@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 namespace penstock::storage {
 namespace {
@@ -21,6 +22,8 @@ constexpr std::uint64_t kPrewriteMost = 1 << 20;
 constexpr std::uint64_t kSlow = 1'000'000'000;       // a step that lasted longer was large enough
 constexpr std::uint64_t kMarkEvery = 1'000'000'000;  // ns between marks
 constexpr std::uint64_t kJobBytesMost = 32 << 20;
+// Jobs from this size on end with a block, so that the next need not wait for them.
+constexpr std::uint64_t kLargeJob = 256 << 10;
 
 constexpr std::size_t kZeroBytes = 64 << 10;
 alignas(layout::kPage) std::byte zeros[kZeroBytes];  // never written; aligned as O_DIRECT wants it
@@ -74,10 +77,12 @@ Result<std::unique_ptr<SegmentWriter>> SegmentWriter::create(const SegmentOption
   const layout::SegmentHeader header =
       make_header(options.bus_id, options.topic_id, options.nonce, options.topic, first_offset, first_position, now_ns);
   std::unique_ptr<SegmentWriter> writer(new SegmentWriter(options, header));
-  constexpr std::size_t kBounce = (kBounceBlocks + 1) * kPage;
-  writer->bounce_.reset(static_cast<std::byte*>(std::aligned_alloc(kPage, kBounce)));
+  constexpr std::size_t kShelf = kBounceBlocks * kPage;
+  writer->bounce_.reset(static_cast<std::byte*>(std::aligned_alloc(kPage, kJobsInFlight * kShelf + kPage)));
   if (writer->bounce_ == nullptr) return tl::unexpected(io::error_of(ENOMEM));
-  std::memset(writer->bounce_.get() + kBounceBlocks * kPage, 0, kPage);  // lines before the first are zero
+  for (std::size_t i = 0; i < kJobsInFlight; ++i) writer->shelves_[i].blocks = writer->bounce_.get() + i * kShelf;
+  writer->tail_ = writer->bounce_.get() + kJobsInFlight * kShelf;
+  std::memset(writer->tail_, 0, kPage);  // lines before the first are zero
   writer->path_ = options.directory + "/" + segment_name(first_offset);
   writer->planned_ = first_position;
   writer->mark_ = writer->written_ = {first_position, first_offset, 0, 0};
@@ -150,16 +155,16 @@ Result<void> SegmentWriter::write_zeros(std::uint64_t from, std::uint64_t bytes)
 }
 
 // Adds bytes to the job; false: it is full.
-bool SegmentWriter::append(const std::byte* data, std::size_t bytes) {
-  if (piece_count_ > 0) {
-    iovec& last = pieces_[piece_count_ - 1];
+bool SegmentWriter::Shelf::append(const std::byte* data, std::size_t bytes) {
+  if (count > 0) {
+    iovec& last = pieces[count - 1];
     if (static_cast<const std::byte*>(last.iov_base) + last.iov_len == data) {
       last.iov_len += bytes;
       return true;
     }
   }
-  if (piece_count_ == kPiecesMost) return false;
-  pieces_[piece_count_++] = {const_cast<std::byte*>(data), bytes};  // iovec knows no const; the job only reads
+  if (count == kPiecesMost) return false;
+  pieces[count++] = {const_cast<std::byte*>(data), bytes};  // iovec knows no const; the job only reads
   return true;
 }
 
@@ -172,12 +177,13 @@ Result<Plan> SegmentWriter::plan(std::uint64_t position, std::span<const Piece> 
   if (position != planned_ || bytes == 0) return tl::unexpected(Error(Errc::invalid_argument));
   bytes = std::min(bytes, kJobBytesMost);
   const std::uint64_t begin = layout::segment_file_offset(header_.first_position, position);
-  const std::uint64_t end = begin + bytes;
+  std::uint64_t end = begin + bytes;
+  if (bytes >= kLargeJob) end = end / kPage * kPage;
   if (Result<void> done = grow(round_up(end), now_ns); !done) return tl::unexpected(done.error());
 
-  std::byte* const tail = bounce_.get() + kBounceBlocks * kPage;  // the block that the last plan left partly filled
   Source source(pieces);
-  used_ = piece_count_ = 0;
+  Shelf& shelf = shelves_[turn_++ % kJobsInFlight];
+  shelf.used = shelf.count = 0;
   std::uint64_t at = begin;
   while (at < end) {
     const std::size_t into = at % kPage;
@@ -186,28 +192,30 @@ Result<Plan> SegmentWriter::plan(std::uint64_t position, std::span<const Piece> 
       // A block that needs no copy: zeros, or memory aligned as the file is.
       const std::byte* data = source.data() == nullptr ? zeros : source.data();
       if (reinterpret_cast<std::uintptr_t>(data) % kPage == 0) {
-        if (!append(data, kPage)) break;
+        if (!shelf.append(data, kPage)) break;
         source.take(kPage), at += kPage;
         continue;
       }
     }
-    if (used_ == kBounceBlocks || piece_count_ == kPiecesMost) break;
-    std::byte* const block = bounce_.get() + used_++ * kPage;
-    if (into > 0) std::memcpy(block, tail, into);
+    if (shelf.used == kBounceBlocks || shelf.count == kPiecesMost) break;
+    std::byte* const block = shelf.blocks + shelf.used++ * kPage;
+    if (into > 0) std::memcpy(block, tail_, into);
     source.copy(block + into, wanted);
     if (into + wanted < kPage) {
       std::memset(block + into + wanted, 0, kPage - into - wanted);
-      std::memcpy(tail, block, kPage);
+      std::memcpy(tail_, block, kPage);
     }
-    append(block, kPage);
+    shelf.append(block, kPage);
     at += wanted;
   }
   planned_ = position + (at - begin) / kLine;
   Plan plan;
   plan.job.fd = data_fd();
   plan.job.file_offset = begin / kPage * kPage;
-  plan.job.pieces = std::span<const iovec>(pieces_).first(piece_count_);
+  plan.job.pieces = std::span<const iovec>(shelf.pieces).first(shelf.count);
+  plan.job.flush = std::exchange(flush_file_, false) ? io::Flush::file : io::Flush::bytes;
   plan.lines = (at - begin) / kLine;
+  plan.ends_block = at % kPage == 0;
   return plan;
 }
 
@@ -220,7 +228,7 @@ Result<void> SegmentWriter::write_mark(std::uint64_t now_ns) {
   if (mark_ == written_ || now_ns - marked_ns_ < kMarkEvery) return {};
   marked_ns_ = now_ns;
   Result<void> done = progress_.write(fd_.get(), mark_, false);
-  if (done) written_ = mark_;
+  if (done) written_ = mark_, flush_file_ = true;
   return done;
 }
 

@@ -1,9 +1,10 @@
 // Writing one segment: creating it, turning runs of ring lines into jobs for a Disk, marking progress, sealing. The
-// writer plans and keeps the books; the jobs it plans are submitted by its owner, one at a time. One thread a writer.
+// writer plans and keeps the books; the jobs it plans are submitted by its owner. One thread a writer.
 //
 // Data is written straight from the caller's pages where a whole block stands in them at the same alignment, else from
 // a bounce buffer; a block that was begun by an earlier job is written again from a copy kept here, so the ring's lines
-// may be reused as soon as they are durable.
+// may be reused as soon as they are durable. Jobs in flight know no order, so no two of them may write to one block: a
+// job that ended within a block is waited for before the next is planned, and large jobs end with a block.
 #pragma once
 
 #include <sys/types.h>
@@ -41,10 +42,12 @@ struct Piece {
   std::uint64_t bytes = 0;  // a multiple of a line
 };
 
-// What to hand to the disk. Valid until the next plan.
+// What to hand to the disk. Valid until the next plan but one: so many jobs of a segment may be in flight.
+inline constexpr std::size_t kJobsInFlight = 2;
 struct Plan {
   io::Job job;              // all but the tag
   std::uint64_t lines = 0;  // how many of the lines given it writes; plan the rest after it
+  bool ends_block = false;  // the next may be planned while it is in flight
 };
 
 class SegmentWriter {
@@ -60,7 +63,7 @@ class SegmentWriter {
 
   // The job that writes these pieces from `position` on, which is where the last plan ended. Grows the file first:
   // Errc::no_space changed nothing, plan again when there is space. A plan whose job failed must not be repeated: the
-  // segment is to be left (`abandon`) and the lines written to a new one.
+  // segment is to be left (`abandon`) and the lines written to a new one. See above for what may be in flight.
   Result<Plan> plan(std::uint64_t position, std::span<const Piece> pieces, std::uint64_t now_ns);
 
   // A claim that begins at `position`: an entry for the index. In order, while or after it is planned.
@@ -68,7 +71,7 @@ class SegmentWriter {
     index_.claim(position, offset, latest_ns);
   }
 
-  // The lines below the mark are flushed. About once a second it goes into the file, to be flushed with the next job.
+  // The lines below the mark are flushed. About once a second it goes into the file, which the next job flushes.
   Result<void> flushed(const Mark& mark, std::uint64_t now_ns);
 
   // Writes the mark if the file's is older than a second; for a topic that fell silent. Unflushed: the kernel's to
@@ -104,7 +107,6 @@ class SegmentWriter {
   Result<void> grow(std::uint64_t needed, std::uint64_t now_ns);
   Result<void> write_zeros(std::uint64_t from, std::uint64_t bytes);
   int data_fd() const { return direct_ ? direct_.get() : fd_.get(); }
-  bool append(const std::byte* data, std::size_t bytes);
 
   SegmentOptions options_;
   layout::SegmentHeader header_;
@@ -122,10 +124,19 @@ class SegmentWriter {
   std::uint64_t step_ = 256 << 10;
   std::uint64_t grown_ns_ = 0;
 
-  Buffer bounce_;  // kBounceBlocks blocks for the job, and the last, partly filled block
-  std::size_t used_ = 0;
-  std::array<iovec, kPiecesMost> pieces_{};
-  std::size_t piece_count_ = 0;
+  // What a job reads until it is complete, besides the caller's lines.
+  struct Shelf {
+    std::byte* blocks = nullptr;  // kBounceBlocks of them
+    std::size_t used = 0;
+    std::array<iovec, kPiecesMost> pieces{};
+    std::size_t count = 0;
+    bool append(const std::byte* data, std::size_t bytes);
+  };
+  Buffer bounce_;              // the shelves' blocks, and the last, partly filled block
+  std::byte* tail_ = nullptr;  // that one
+  std::array<Shelf, kJobsInFlight> shelves_;
+  std::size_t turn_ = 0;
+  bool flush_file_ = false;  // the mark was written: the next job flushes it, too
 };
 
 }  // namespace penstock::storage

@@ -128,16 +128,20 @@ void DiskModel::run(const Op& op) {
     bad_[*op.sync] = visible_.nodes.at(*op.sync).kind == Node::Kind::file;
     for (Pending& pending : pending_) pending.doubtful |= pending.effect.node == *op.sync && bad_[*op.sync];
   } else if (op.sync) {
-    sync(*op.sync, op.data_only);
+    sync(*op.sync, op.data_only, op.range);
   }
 }
 
-void DiskModel::sync(NodeId node, bool data_only) {
+void DiskModel::sync(NodeId node, bool data_only, const std::optional<Range>& range) {
+  const auto outside = [&range](const Effect& effect) {
+    if (!range || effect.kind != Effect::Kind::sector) return false;
+    return (effect.at + 1) * kSector <= range->begin || effect.at * kSector >= range->end;
+  };
   const bool shorter = data_only && visible_.nodes.at(node).size < durable_.nodes.at(node).size;
   std::optional<Effect> cut;
   std::vector<Pending> left;
   for (Pending& pending : pending_) {
-    if (pending.effect.node != node || pending.doubtful) {
+    if (pending.effect.node != node || pending.doubtful || outside(pending.effect)) {
       left.push_back(std::move(pending));
     } else if (shorter && pending.effect.kind == Effect::Kind::size) {
       cut = pending.effect;

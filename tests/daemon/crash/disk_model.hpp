@@ -57,13 +57,19 @@ struct Effect {
 };
 void apply(Tree& tree, const Effect& effect);
 
+// Bytes of a file, from one to before the other.
+struct Range {
+  std::uint64_t begin = 0, end = 0;
+};
+
 // One call that changed files, or made changes durable.
 struct Op {
   std::string what;  // for people
   std::vector<Effect> effects;
   std::vector<std::pair<NodeId, Node>> born;
   std::optional<NodeId> sync;
-  bool data_only = false;    // fdatasync: a file that became shorter may still be long
+  bool data_only = false;                     // fdatasync: a file that became shorter may still be long
+  std::optional<Range> range = std::nullopt;  // of the bytes that are synced; none: all
   bool sync_failed = false;  // what was to be synced is lost or not, and nobody tells; it is not written again
 };
 
@@ -85,7 +91,7 @@ class DiskModel {
     Effect effect;
     bool doubtful = false;  // never known to be durable
   };
-  void sync(NodeId node, bool data_only);
+  void sync(NodeId node, bool data_only, const std::optional<Range>& range);
   Tree with(const std::function<bool(std::size_t)>& chosen) const;
   Tree torn(std::mt19937_64& random) const;
 

@@ -167,6 +167,11 @@ void Recorder::compare() const {
 void advance_clock(std::int64_t ns) { elapsed += ns; }
 
 namespace {
+int sync_file(int fd, bool data_only, std::optional<Range> range = std::nullopt);
+}
+bool sync_bytes(int fd, std::uint64_t begin, std::uint64_t end) { return sync_file(fd, true, Range{begin, end}) == 0; }
+
+namespace {
 
 int create(Recorder& disk, const Recorder::Place& place, int directory, const char* path, int flags, mode_t mode) {
   Op op{.what = "create " + disk.name_of(place), .effects = {}, .born = {}};
@@ -239,11 +244,12 @@ int resize(int fd, std::uint64_t size, const char* what, bool only_grow, const s
   return 0;
 }
 
-int sync_file(int fd, bool data_only) {
+int sync_file(int fd, bool data_only, std::optional<Range> range) {
   Recorder* disk = watching();
   const auto node = disk != nullptr ? disk->node_of(fd) : std::nullopt;
   if (!node) return int(raw(data_only ? SYS_fdatasync : SYS_fsync, fd));
   Op op{.what = "sync " + disk->path_of(*node), .effects = {}, .born = {}, .sync = *node, .data_only = data_only};
+  op.range = range;
   const Fault fault = disk->begin(op);
   op.sync_failed = fault.error != 0;
   disk->done(std::move(op));

@@ -74,6 +74,9 @@ class Recorder {
   bool paused_ = false;
 };
 
+// Syncs these bytes of a file, as a write with O_DSYNC does when it has written them. False: errno says why.
+bool sync_bytes(int fd, std::uint64_t begin, std::uint64_t end);
+
 // The simulated time, of all clocks: moves on a little with every look at it.
 void advance_clock(std::int64_t ns);
 

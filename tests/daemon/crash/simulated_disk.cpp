@@ -5,12 +5,13 @@
 
 #include <cerrno>
 
+#include "daemon/crash/recorder.hpp"
+
 namespace penstock::crash {
 
 Result<void> SimulatedDisk::submit(const io::Job& job) {
   Task task{.job = job, .pieces = {job.pieces.begin(), job.pieces.end()}, .left = {}, .at = job.file_offset};
   task.left = task.pieces;
-  task.flush = job.flush;
   tasks_.push_back(std::move(task));
   return {};
 }
@@ -27,12 +28,14 @@ bool SimulatedDisk::step(Task& task, int& error) {
     task.left = std::vector<iovec>(left.begin(), left.end());
     return false;
   }
-  if (!task.flush || vice_ == Vice::no_flush) return true;
+  if (task.job.flush == io::Flush::none || vice_ == Vice::no_flush) return true;
   if (vice_ == Vice::late_flush) {
     late_.push_back(task.job.fd);
     return true;
   }
-  if (::fdatasync(task.job.fd) == 0) return true;
+  // What the job wrote, and no more than it promises.
+  const bool bytes = task.job.flush == io::Flush::bytes;
+  if (bytes ? sync_bytes(task.job.fd, task.job.file_offset, task.at) : ::fdatasync(task.job.fd) == 0) return true;
   error = errno;
   if (vice_ != Vice::same_again) return true;
   error = 0;

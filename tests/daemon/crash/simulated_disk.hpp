@@ -31,7 +31,6 @@ class SimulatedDisk final : public io::Disk {
     std::vector<iovec> pieces;
     std::vector<iovec> left;  // to be written
     std::uint64_t at = 0;
-    bool flush = false;  // still to be done
   };
   // One call for this job; true: it is complete, with this error.
   bool step(Task& task, int& error);

@@ -83,7 +83,7 @@ TEST_P(DiskTest, ThePieceListMayGoOnceItIsSubmitted) {
 
 TEST_P(DiskTest, AJobWithoutPiecesFlushesAndOneWithoutAnythingIsDone) {
   EXPECT_EQ(run({.fd = fd_.get(), .tag = 1}).tag, 1u);
-  EXPECT_EQ(run({.fd = fd_.get(), .flush = false, .tag = 2}).tag, 2u);
+  EXPECT_EQ(run({.fd = fd_.get(), .flush = Flush::none, .tag = 2}).tag, 2u);
 }
 
 TEST_P(DiskTest, EachOfManyJobsIsCompletedOnce) {
@@ -92,7 +92,7 @@ TEST_P(DiskTest, EachOfManyJobsIsCompletedOnce) {
   std::iota(values.begin(), values.end(), 1000);
   for (std::size_t i = 0; i < kJobs; ++i) {
     const iovec one{&values[i], sizeof values[i]};
-    const bool flush = i % 100 == 0;
+    const Flush flush = i % 100 == 0 ? Flush::file : i % 10 == 0 ? Flush::bytes : Flush::none;
     ASSERT_TRUE(disk_->submit({fd_.get(), i * 8, {&one, 1}, flush, i}));
   }
   EXPECT_EQ(disk_->in_flight(), kJobs);
@@ -117,8 +117,8 @@ TEST_P(DiskTest, ARefusedWriteReportsItsErrnoAndOthersGoOn) {
   const Fd read_only = std::move(*open_nofollow(dir_ / "f", O_RDONLY));
   std::string text = "text";
   const iovec one = piece(text);
-  ASSERT_TRUE(disk_->submit({read_only.get(), 0, {&one, 1}, true, 1}));
-  ASSERT_TRUE(disk_->submit({fd_.get(), 0, {&one, 1}, true, 2}));
+  ASSERT_TRUE(disk_->submit({read_only.get(), 0, {&one, 1}, Flush::bytes, 1}));
+  ASSERT_TRUE(disk_->submit({fd_.get(), 0, {&one, 1}, Flush::bytes, 2}));
   for (const Completion& done : reap(2)) EXPECT_EQ(done.error, done.tag == 1 ? EBADF : 0);
   EXPECT_EQ(contents(), "text");
 }
@@ -127,7 +127,7 @@ TEST_P(DiskTest, NoSpaceIsReported) {
   const Fd full = std::move(*open_nofollow("/dev/full", O_WRONLY));
   std::string text = "text";
   const iovec one = piece(text);
-  EXPECT_EQ(run({full.get(), 0, {&one, 1}, true, 1}).error, ENOSPC);
+  EXPECT_EQ(run({full.get(), 0, {&one, 1}, Flush::file, 1}).error, ENOSPC);
 }
 
 TEST_P(DiskTest, AFlushThatIsRefusedIsAnError) {
@@ -146,7 +146,7 @@ TEST_P(DiskTest, AShortWriteIsFinishedOrReportedNeverSwallowed) {
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
   std::string text(20'000, 'x');
   const iovec one = piece(text);
-  const Completion done = run({fd_.get(), 0, {&one, 1}, true, 5});
+  const Completion done = run({fd_.get(), 0, {&one, 1}, Flush::bytes, 5});
   ::setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, old);
   EXPECT_EQ(done.error, EFBIG);
@@ -162,7 +162,7 @@ TEST_P(DiskTest, TooManyPiecesAreRefusedAtOnce) {
 TEST_P(DiskTest, DestroyingItFinishesWhatIsInFlight) {
   std::string text(1 << 20, 'y');
   const iovec one = piece(text);
-  for (std::uint64_t i = 0; i < 8; ++i) ASSERT_TRUE(disk_->submit({fd_.get(), i << 20, {&one, 1}, true, i}));
+  for (std::uint64_t i = 0; i < 8; ++i) ASSERT_TRUE(disk_->submit({fd_.get(), i << 20, {&one, 1}, Flush::bytes, i}));
   disk_.reset();
   EXPECT_EQ(contents(), std::string(8 << 20, 'y'));
 }

@@ -113,22 +113,55 @@ TEST_P(SegmentWriterTest, WhatIsWrittenClaimByClaimIsReadSealedAndVerified) {
   EXPECT_EQ(std::filesystem::file_size(writer->path()) % layout::kPage, 0u);
 }
 
-TEST_P(SegmentWriterTest, ALargeRunGoesStraightFromThePages) {
+TEST_P(SegmentWriterTest, ALargeRunGoesStraightFromThePagesAndTheNextNeedNotWaitForIt) {
   LogBuilder log(0, 5);
   log.event(std::string(3 << 20, 'L')).event("after");
   const Ring ring(log);
   auto writer = create(log);
+  const std::uint64_t end = log.mark().position;
+  const Piece all = ring.lines(5, end);
+  const Result<Plan> most = writer->plan(5, {&all, 1}, 0);
+  ASSERT_TRUE(most.has_value());
+  EXPECT_TRUE(most->ends_block);
+  EXPECT_GT(most->lines + layout::kPage / layout::kLine, end - 5);  // all but what begins a block
+  EXPECT_LE(most->job.pieces.size(), 2u);                           // a begun block, the pages
+  const Piece left = ring.lines(5 + most->lines, end);
+  const Result<Plan> rest = writer->plan(5 + most->lines, {&left, 1}, 0);
+  ASSERT_TRUE(rest.has_value());
+  EXPECT_FALSE(rest->ends_block);
+  for (const auto* plan : {&*rest, &*most}) ASSERT_TRUE(disk_->submit(plan->job));  // the later one first
+  std::vector<io::Completion> done;
+  while (disk_->in_flight() > 0) ASSERT_TRUE(disk_->reap(done, std::chrono::seconds(10)));
+  for (const io::Completion& one : done) EXPECT_EQ(one.error, 0);
+  ASSERT_TRUE(writer->flushed(log.mark(), 0));
+  ASSERT_TRUE(writer->seal());
+  EXPECT_EQ(story(log).events, log.events());
+}
+
+TEST_P(SegmentWriterTest, TheNameOfASegmentThatHoldsNothingIsTakenOver) {
+  LogBuilder log(0, 5);
+  log.event("text");
+  const Ring ring(log);
   const Piece all = ring.lines(5, log.mark().position);
-  const Result<Plan> plan = writer->plan(5, {&all, 1}, 0);
-  ASSERT_TRUE(plan.has_value());
-  EXPECT_EQ(plan->lines, log.mark().position - 5);
-  EXPECT_LE(plan->job.pieces.size(), 3u);                 // a begun block, the pages, the last block
-  auto again = SegmentWriter::create(options_, 0, 5, 0);  // nothing was written: the name is taken over
+  ASSERT_TRUE(create(log)->plan(5, {&all, 1}, 0));  // and never written
+  auto again = SegmentWriter::create(options_, 0, 5, 0);
   ASSERT_TRUE(again.has_value());
   write(**again, 5, {all});
   ASSERT_TRUE((*again)->flushed(log.mark(), 0));
   ASSERT_TRUE((*again)->seal());
   EXPECT_EQ(story(log).events, log.events());
+}
+
+TEST_P(SegmentWriterTest, TheJobAfterAMarkFlushesIt) {
+  LogBuilder log(0, 0);
+  log.event("one").event("two");
+  const Ring ring(log);
+  auto writer = create(log);
+  const Piece first = ring.lines(0, 2), second = ring.lines(2, 4), third = ring.lines(4, 6);
+  EXPECT_EQ(writer->plan(0, {&first, 1}, 0)->job.flush, io::Flush::bytes);
+  ASSERT_TRUE(writer->flushed({2, 1, 1, 1000}, 2'000'000'000));
+  EXPECT_EQ(writer->plan(2, {&second, 1}, 0)->job.flush, io::Flush::file);
+  EXPECT_EQ(writer->plan(4, {&third, 1}, 0)->job.flush, io::Flush::bytes);
 }
 
 TEST_P(SegmentWriterTest, PiecesFromAnywhereAndZerosAreGatheredIntoWholeBlocks) {
