@@ -4,9 +4,16 @@
 #include <atomic>
 #include <thread>
 
+#include "api/disk_wait.hpp"
 #include "daemon/rounds.hpp"
 
 namespace penstock {
+namespace {
+
+// ns: who awaited one event publishes the next within this, as a rule, and is spared our wake-up.
+constexpr std::int64_t kAwake = 30'000;
+
+}  // namespace
 
 struct Daemon::Impl {
   std::unique_ptr<daemon::Rounds> rounds;
@@ -31,8 +38,12 @@ void Daemon::Impl::rest(const shm::Sleeper& sleeper) {
 
 void Daemon::Impl::run() {
   const shm::Sleeper sleeper = rounds->sleeper();
-  while (!stopping.load(std::memory_order_seq_cst))
-    if (!rounds->work(api::monotonic_ns())) rest(sleeper);
+  std::int64_t awake_until = 0;
+  while (!stopping.load(std::memory_order_seq_cst)) {
+    const std::int64_t now = api::monotonic_ns();
+    if (api::disk_is_watched(*rounds->state(), now)) awake_until = now + kAwake;
+    if (!rounds->work(now) && now >= awake_until) rest(sleeper);
+  }
   result = rounds->finish();
 }
 

@@ -4,6 +4,7 @@
 #include <unordered_set>
 
 #include "api/delivery.hpp"
+#include "api/disk_wait.hpp"
 #include "api/event_fd.hpp"
 #include "api/member.hpp"
 #include "api/waiter.hpp"
@@ -320,30 +321,27 @@ Result<std::uint64_t> Consumer::ack_through(std::string_view topic, Offset offse
 
 Result<void> Consumer::await_settled(std::chrono::nanoseconds timeout) {
   Impl& me = *impl_;
-  const std::int64_t deadline = api::deadline_after(timeout);
-  const shm::Sleeper& sleeper = me.waiter.sleeper();
-  for (;;) {
-    const std::uint32_t seen = sleeper.read();
-    if (auto good = me.refresh(); !good) return good;
-    const api::GroupState* behind = nullptr;
+  const api::GroupState* behind = nullptr;
+  const auto settled = [&me, &behind]() -> Result<bool> {
+    if (auto good = me.refresh(); !good) return tl::unexpected(good.error());
+    behind = nullptr;
     for (const auto& topic : me.topics) {
       if (topic->feed().topic().deleted()) continue;
       const std::uint64_t wanted = topic->wanted_checkpoint();
-      sleeper.listen(topic->state().sleepers());
       if (topic->state().checkpoint_done() < wanted) behind = &topic->state();
     }
-    if (behind == nullptr) return {};
-    const std::string title = "group " + me.group->name() + " in topic " + behind->topic();
-    if (const int error = behind->checkpoint_error(); error != 0)
-      return refuse(error == ENOSPC || error == EDQUOT ? Errc::no_space : Errc::disk, title, std::uint32_t(error));
-    const std::int64_t left = deadline - api::monotonic_ns();
-    if (left <= 0) {
-      if (!api::daemon_of(*me.state))
-        return refuse(Errc::no_daemon, title + " is not written to disk because no daemon runs; start penstockd.");
-      return refuse(Errc::timed_out, title + ": what was settled is not on disk yet");
-    }
-    sleeper.sleep(seen, std::min(left, api::kLongestSleep));
-  }
+    return behind == nullptr;
+  };
+  const auto listen = [&me](const shm::Sleeper& sleeper) {
+    for (const auto& topic : me.topics) sleeper.listen(topic->state().sleepers());
+  };
+  return api::await_disk(
+      me.waiter, *me.state, timeout,
+      {.listen = listen,
+       .done = settled,
+       .error = [&behind] { return behind == nullptr ? 0 : behind->checkpoint_error(); },
+       .title = [&me, &behind] { return "group " + me.group->name() + " in topic " + behind->topic(); },
+       .missing = "what was settled is not on disk yet"});
 }
 
 Result<bool> Consumer::settled_through(const std::vector<std::pair<std::string, Offset>>& ends) const {

@@ -5,6 +5,7 @@
 #include <thread>
 #include <unordered_set>
 
+#include "api/disk_wait.hpp"
 #include "api/recent_ids.hpp"
 #include "log/attributes.hpp"
 #include "log/checksum.hpp"
@@ -377,24 +378,23 @@ Result<void> Producer::await_durable(Offset offset, std::chrono::nanoseconds tim
   if (auto good = me.usable(); !good) return good;
   const std::string title = "topic " + me.topic->name();
   if (!me.topic->durable()) return refuse(Errc::invalid_argument, title + " is kept in memory only");
-  const layout::TopicControl* control = me.topic->control();
-  const shm::Sleeper sleeper = me.topic->state()->live.sleeper(me.handle.slot());
-  const std::int64_t deadline = api::deadline_after(timeout);
-  for (;;) {
-    const std::uint32_t seen = sleeper.read();
-    sleeper.listen(me.topic->mask());
-    if (me.topic->durable_end().offset > offset) return {};
-    if (auto good = me.usable(); !good) return good;
-    if (const auto error = control->durable_error.load(std::memory_order_relaxed); error != 0)
-      return refuse(error == ENOSPC || error == EDQUOT ? Errc::no_space : Errc::disk, title, std::uint32_t(error));
-    const std::int64_t left = deadline - api::monotonic_ns();
-    if (left <= 0) {
-      if (!api::daemon_of(*me.topic->state()))
-        return refuse(Errc::no_daemon, title + " is not written to disk because no daemon runs; start penstockd.");
-      return refuse(Errc::timed_out, title + ": offset " + std::to_string(offset) + " is not on disk yet");
-    }
-    sleeper.sleep(seen, std::min<std::int64_t>(left, 20'000'000));
-  }
+  const auto& state = *me.topic->state();
+  const auto durable = [&me, offset]() -> Result<bool> {
+    if (me.topic->durable_end().offset > offset) return true;
+    if (auto good = me.usable(); !good) return tl::unexpected(good.error());
+    return false;
+  };
+  // What is not on disk is what it published last, one event or a batch.
+  const std::uint64_t own = std::max<std::size_t>(me.last_batch.size(), 1);
+  const bool alone = me.topic->durable_end().offset + own > offset;
+  api::Waiter waiter(state.live.sleeper(me.handle.slot()), me.options.wait);
+  return api::await_disk(waiter, state, timeout,
+                         {.listen = [&me](const shm::Sleeper& sleeper) { sleeper.listen(me.topic->disk_mask()); },
+                          .done = durable,
+                          .error = [&me] { return int(me.topic->control()->durable_error.load()); },
+                          .title = [&title] { return title; },
+                          .missing = "offset " + std::to_string(offset) + " is not on disk yet",
+                          .alone = alone});
 }
 
 Result<Claim> Producer::claim(std::size_t size, const PublishOptions& options) {

@@ -7,16 +7,16 @@
 namespace penstock::api {
 namespace {
 
-constexpr std::int64_t kSpin = 20'000;  // before sleeping: less than what a wake-up costs
-constexpr unsigned kPeeks = 64;         // between two looks, each of which reads the clock and the producers' line
+constexpr unsigned kPeeks = 64;  // between two looks, each of which reads the clock and the producers' line
 
 }  // namespace
 
 Result<bool> Waiter::wait(std::chrono::nanoseconds timeout, const std::function<void(const shm::Sleeper&)>& listen,
-                          const std::function<Result<Look>()>& look, const std::function<bool()>& peek) {
+                          const std::function<Result<Look>()>& look, const std::function<bool()>& peek,
+                          std::int64_t spin_ns) {
   const std::int64_t begin = monotonic_ns();
   const std::int64_t deadline = deadline_after(timeout);
-  std::int64_t spin_until = begin + kSpin;
+  std::int64_t spin_until = begin + spin_ns;
   bool listening = false;
   for (;;) {
     if (interrupted_.exchange(false)) return tl::unexpected(Error(Errc::interrupted));

@@ -12,6 +12,8 @@ namespace penstock::api {
 
 // How late a wake-up may come that was lost because its waker died with the mask in hand.
 inline constexpr std::int64_t kLongestSleep = 50'000'000;
+// How long is looked before sleeping: less than what a wake-up costs.
+inline constexpr std::int64_t kSpin = 20'000;
 
 class Waiter {
  public:
@@ -26,7 +28,8 @@ class Waiter {
   // everything that may bring news; it is called before each look that precedes a sleep. `peek` is the cheap question
   // whether a look is worthwhile, asked between looks.
   Result<bool> wait(std::chrono::nanoseconds timeout, const std::function<void(const shm::Sleeper&)>& listen,
-                    const std::function<Result<Look>()>& look, const std::function<bool()>& peek);
+                    const std::function<Result<Look>()>& look, const std::function<bool()>& peek,
+                    std::int64_t spin_ns = kSpin);
 
   const shm::Sleeper& sleeper() const { return sleeper_; }
 

@@ -44,6 +44,7 @@ struct ProducerOptions {
   bool create = true;                                        // make the topic with the bus's defaults when missing
   std::chrono::nanoseconds block{std::chrono::seconds(10)};  // how long to wait for a full ring
   bool precise_clock = false;                                // stamp events by CLOCK_REALTIME, not its coarse sister
+  Wait wait = Wait::sleep;                                   // for the disk, in await_durable
 };
 
 // Where a reader or a new group begins.

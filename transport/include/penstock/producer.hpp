@@ -71,7 +71,8 @@ class Producer {
   Result<Claim> claim(std::size_t size, const PublishOptions& options = {});
 
   // Waits until every offset up to and including this one is on disk. Errc::timed_out, disk, no_space, no_daemon,
-  // invalid_argument (a memory topic).
+  // invalid_argument (a memory topic). ProducerOptions::wait says how; by default one waiter of the bus at a time looks
+  // for a moment before it sleeps.
   Result<void> await_durable(Offset offset, std::chrono::nanoseconds timeout);
 
   // The id of the event published last, or of the one `back` events before it in its batch.
