@@ -56,6 +56,7 @@ bool TopicPersister::ensure_writer(std::int64_t now) {
   mark_ = {durable_.position, durable_.offset, 0, 0};
   backlog_.begin(mark_);
   if (writer_) return true;
+  if (retired_) options_.step = retired_->next_step(std::uint64_t(now));
   auto made = storage::SegmentWriter::create(options_, durable_.offset, durable_.position, std::uint64_t(now));
   if (!made) {
     fail(errno_of(made.error()), made.error().message());
@@ -69,6 +70,7 @@ bool TopicPersister::ensure_writer(std::int64_t now) {
 void TopicPersister::make_next_writer(std::int64_t now) {
   if (next_writer_ || next_refused_) return;
   const storage::Mark& at = backlog_.end();
+  options_.step = writer_->next_step(std::uint64_t(now));
   auto made = storage::SegmentWriter::create(options_, at.offset, at.position, std::uint64_t(now));
   next_refused_ = !made;
   if (made) next_writer_ = std::move(*made);

@@ -15,11 +15,13 @@ using layout::kLine;
 using layout::kPage;
 
 constexpr std::uint64_t kStepLeast = 256 << 10;
-constexpr std::uint64_t kStepMost = 16 << 20;
+constexpr std::uint64_t kStepMost = 64 << 20;
+constexpr std::uint64_t kStepFactor = 4;
 // A step up to this size is written with zeros when it is allocated: overwriting written blocks makes each small flush
 // a third cheaper. Larger steps are for topics whose stream of bytes would only be doubled by that.
 constexpr std::uint64_t kPrewriteMost = 1 << 20;
-constexpr std::uint64_t kSlow = 1'000'000'000;       // a step that lasted longer was large enough
+constexpr std::uint64_t kQuick = 1'000'000'000;      // ns: a step that lasted no longer was too small
+constexpr std::uint64_t kSlow = 60'000'000'000;      // and one that lasted longer, too large
 constexpr std::uint64_t kMarkEvery = 1'000'000'000;  // ns between marks
 constexpr std::uint64_t kJobBytesMost = 32 << 20;
 // Jobs from this size on end with a block, so that the next need not wait for them.
@@ -122,10 +124,15 @@ bool SegmentWriter::fits(std::uint64_t position, std::uint64_t lines) const {
   return layout::segment_file_offset(header_.first_position, position + lines) <= options_.segment_bytes;
 }
 
+std::uint64_t SegmentWriter::next_step(std::uint64_t now_ns) const {
+  const std::uint64_t lasted = now_ns - grown_ns_;
+  const std::uint64_t step = lasted < kQuick ? step_ * kStepFactor : lasted > kSlow ? step_ / kStepFactor : step_;
+  return std::clamp(step, kStepLeast, kStepMost);
+}
+
 Result<void> SegmentWriter::grow(std::uint64_t needed, std::uint64_t now_ns) {
   if (needed <= allocated_) return {};
-  const bool quick = allocated_ > 0 && now_ns - grown_ns_ < kSlow;
-  const std::uint64_t step = std::clamp(quick ? step_ * 2 : step_, kStepLeast, kStepMost);
+  const std::uint64_t step = allocated_ == 0 ? std::clamp(options_.step, kStepLeast, kStepMost) : next_step(now_ns);
   std::uint64_t end = std::max(round_up(needed), allocated_ + step);
   // Not past the segment's size without need.
   if (round_up(needed) <= options_.segment_bytes) end = std::min(end, round_up(options_.segment_bytes));

@@ -33,7 +33,8 @@ struct SegmentOptions {
   std::uint64_t nonce = 0;
   std::uint64_t segment_bytes = 64ull << 20;
   mode_t mode = 0600;
-  bool direct = true;  // O_DIRECT where the file system has it
+  bool direct = true;              // O_DIRECT where the file system has it
+  std::uint64_t step = 256 << 10;  // bytes to allocate at once; see SegmentWriter::next_step
 };
 
 // A run of lines to be written; pieces follow each other in the log. Without data: zeros.
@@ -91,6 +92,9 @@ class SegmentWriter {
   bool direct() const { return static_cast<bool>(direct_); }
   const std::string& path() const { return path_; }
   std::uint64_t file_bytes() const { return allocated_; }
+  // What to allocate next, here or in the segment after this one. Growing waits for all that is in flight, so it had
+  // better be rare; and what is allocated and not filled is taken from others.
+  std::uint64_t next_step(std::uint64_t now_ns) const;
 
  private:
   struct Free {
@@ -121,7 +125,7 @@ class SegmentWriter {
   Mark written_;                 // the one in the file
 
   std::uint64_t allocated_ = 0;  // bytes
-  std::uint64_t step_ = 256 << 10;
+  std::uint64_t step_ = 0;
   std::uint64_t grown_ns_ = 0;
 
   // What a job reads until it is complete, besides the caller's lines.

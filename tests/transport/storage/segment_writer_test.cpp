@@ -304,7 +304,7 @@ TEST_P(SegmentWriterTest, NoSpaceWhileGrowingChangesNothingAndGoesOnLater) {
   EXPECT_EQ(story(log).events, log.events());
 }
 
-TEST_P(SegmentWriterTest, TheFileGrowsInDoublingStepsWithinTheSegmentsSize) {
+TEST_P(SegmentWriterTest, TheFileGrowsInLargerStepsWhileTheyAreQuickWithinTheSegmentsSize) {
   options_.segment_bytes = 4 << 20;
   LogBuilder log;
   for (int i = 0; i < 60; ++i) log.event(std::string(60'000, 'g'));
@@ -317,10 +317,14 @@ TEST_P(SegmentWriterTest, TheFileGrowsInDoublingStepsWithinTheSegmentsSize) {
     write(*writer, log.claims()[i].position, {ring.lines(log.claims()[i].position, end)});
     if (writer->file_bytes() != sizes.back()) sizes.push_back(writer->file_bytes());
   }
-  EXPECT_EQ(sizes, (std::vector<std::uint64_t>{256 << 10, 768 << 10, 1792 << 10, 3840 << 10}));
+  EXPECT_EQ(sizes, (std::vector<std::uint64_t>{256 << 10, 1280 << 10, 4 << 20}));
   struct stat status {};
   ASSERT_EQ(::stat(writer->path().c_str(), &status), 0);
-  EXPECT_GE(status.st_blocks * 512, 3840 << 10);
+  EXPECT_GE(status.st_blocks * 512, 4 << 20);
+  EXPECT_EQ(writer->next_step(2'000'000'000), 4u << 20);
+  EXPECT_EQ(writer->next_step(70'000'000'000), 1u << 20);  // that took a minute
+  options_.step = writer->next_step(0);
+  EXPECT_EQ(create(LogBuilder(7, 70))->file_bytes(), 4u << 20);  // the next one is allocated whole
 }
 
 TEST_P(SegmentWriterTest, ItHasTheModeAskedForAndNoTemporaryStays) {
