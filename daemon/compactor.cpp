@@ -17,7 +17,7 @@ constexpr std::int64_t kCheckpointPatience = 10'000'000'000;
 
 }  // namespace
 
-bool Compactor::step(std::int64_t now, Persister& persister) {
+bool Compactor::step(std::int64_t now, Persister& persister, const ClockJumps& jumps) {
   const Topics& topics = persister.topics();
   if (thread_.joinable()) {
     if (!news_.load(std::memory_order_acquire)) return false;
@@ -41,7 +41,7 @@ bool Compactor::step(std::int64_t now, Persister& persister) {
   }
   if (now < next_look_) return false;
   next_look_ = now + kLookEvery;
-  tombstones_before_ = persister.jumps().before(now, api::now_ns(), state_->settings.tombstones.count());
+  tombstones_before_ = jumps.before(now, api::now_ns(), state_->settings.tombstones.count());
   if (known_.size() > topics.size()) known_.clear();  // of topics that were deleted, too
   for (std::size_t i = 0; i < topics.size(); ++i) {
     const std::size_t at = (turn_ + i) % topics.size();

@@ -13,6 +13,7 @@
 
 #include "api/compaction.hpp"
 #include "daemon/persister.hpp"
+#include "daemon/retention.hpp"
 #include "storage/compaction.hpp"
 
 namespace penstock::daemon {
@@ -25,7 +26,7 @@ class Compactor {
   ~Compactor() { stop(); }
 
   // Begins, allows, and ends what is to be begun, allowed and ended. True: there may be more at once. `now`: monotonic.
-  bool step(std::int64_t now, Persister& persister);
+  bool step(std::int64_t now, Persister& persister, const ClockJumps& jumps);
   void stop();
 
  private:

@@ -4,13 +4,6 @@
 #include <cerrno>
 
 namespace penstock::daemon {
-namespace {
-
-constexpr std::int64_t kJump = 1'000'000'000;  // less is the clock being kept right
-constexpr std::size_t kJumpsMost = 64;         // then the oldest two count as one, the later
-
-}  // namespace
-
 Persister::Persister(api::StatePtr state, std::unique_ptr<io::Disk> disk, Log log)
     : state_(std::move(state)), log_(std::move(log)), disk_(std::move(disk)) {}
 
@@ -75,27 +68,6 @@ Result<void> Persister::close() {
 void Persister::mend_one_index() {
   for (const auto& topic : topics_)
     if (topic->mend_index()) return;
-}
-
-void Persister::retain(std::int64_t now) {
-  jumps_.look(api::monotonic_ns(), now);
-  for (const auto& topic : topics_) topic->retain(now, jumps_);
-}
-
-void ClockJumps::look(std::int64_t now, std::int64_t wall) {
-  const std::int64_t clock = wall - now, ahead = clock - clock_.value_or(clock);
-  clock_ = clock;
-  if (ahead < kJump) return;
-  jumps_.push_back({now, ahead});
-  if (jumps_.size() <= kJumpsMost) return;
-  jumps_[1].ahead += jumps_[0].ahead;
-  jumps_.erase(jumps_.begin());
-}
-
-std::int64_t ClockJumps::before(std::int64_t now, std::int64_t wall, std::int64_t age) const {
-  std::int64_t out = wall - age;
-  for (const Jump& jump : jumps_) out -= now - jump.at <= age ? jump.ahead : 0;
-  return out;
 }
 
 }  // namespace penstock::daemon

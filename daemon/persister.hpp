@@ -16,22 +16,6 @@ namespace penstock::daemon {
 // What an operator should know: level 0 info, 1 warning, 2 error.
 using Log = std::function<void(int level, const std::string& text)>;
 
-// How far somebody has set the wall clock ahead, and when. Events seem older by that than they are, until the jump
-// itself is as old as what they are kept for; set back, they only seem younger.
-class ClockJumps {
- public:
-  void look(std::int64_t now, std::int64_t wall);  // now and then
-  // Events stamped earlier are older than this.
-  std::int64_t before(std::int64_t now, std::int64_t wall, std::int64_t age) const;
-
- private:
-  struct Jump {
-    std::int64_t at = 0, ahead = 0;
-  };
-  std::vector<Jump> jumps_;
-  std::optional<std::int64_t> clock_;  // wall minus monotonic time when it was last looked at
-};
-
 // One topic. A small group of events is one job, and what is committed meanwhile is the next, so that load makes the
 // groups larger; of large ones two are in flight, so that the disk never waits for us. A segment's last job is complete
 // before the next segment holds anything.
@@ -52,9 +36,8 @@ class TopicPersister {
   const std::shared_ptr<api::Topic>& shared_topic() const { return topic_; }
   // Everything on disk is sealed and marked. Call when nothing is in flight.
   Result<void> close();
-  // Deletes the oldest sealed segments that the topic's retention gives up.
-  void retain(std::int64_t now, const ClockJumps& jumps);
-  bool compacts() const { return compacts_; }  // as of the last retain()
+  bool compacts() const { return compacts_; }  // as topic.meta said when retention last looked
+  void set_compacts(bool compacts) { compacts_ = compacts; }
   // This segment's index is made by somebody else.
   void leave_index(std::uint64_t first_offset) { std::erase(unindexed_, first_offset); }
   // Writes one index that is missing, as of a segment that a killed daemon left. False: none is.
@@ -111,9 +94,7 @@ class Persister {
   // Writes until everything that was committed when it was called is on disk, or the disk refuses, or the deadline.
   Result<void> drain(std::int64_t deadline_ns);
   Result<void> close();
-  void retain(std::int64_t now);  // each second or so
   void mend_one_index();
-  const ClockJumps& jumps() const { return jumps_; }
   std::vector<std::unique_ptr<TopicPersister>>& topics() { return topics_; }
   const std::vector<std::unique_ptr<TopicPersister>>& topics() const { return topics_; }
 
@@ -123,7 +104,6 @@ class Persister {
   std::unique_ptr<io::Disk> disk_;
   std::vector<std::unique_ptr<TopicPersister>> topics_;
   std::vector<io::Completion> done_;
-  ClockJumps jumps_;
 };
 
 }  // namespace penstock::daemon

@@ -62,6 +62,7 @@ Rounds::Rounds(api::StatePtr state, shm::Fd lock, shm::Handle handle, const Daem
       options_(options),
       log_(std::move(log)),
       persister_(state_, std::move(disk), log_),
+      retention_(log_),
       compactor_(state_, log_, [this] { sleeper().ring(); }) {}
 
 Result<std::unique_ptr<Rounds>> Rounds::open(const api::StatePtr& state, const DaemonOptions& options,
@@ -209,13 +210,13 @@ bool Rounds::work(std::int64_t now) {
     for (const auto& topic : memory_topics_) keep_ahead(*topic);
   }
   if (now >= next_retain_) {
-    persister_.retain(api::now_ns());
+    retention_.step(api::now_ns(), persister_);
     if (!did) persister_.mend_one_index();
     next_retain_ = now + kRetainEvery;
     // Some news never comes, with [access] consumers can take back that of a group, and what was refused may be mended.
     looked_ = false;
   }
-  did |= compactor_.step(now, persister_);
+  did |= compactor_.step(now, persister_, retention_.jumps());
   return did || !persister_.idle();
 }
 

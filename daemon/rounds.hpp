@@ -47,6 +47,7 @@ class Rounds {
   DaemonOptions options_;
   Log log_;
   Persister persister_;
+  Retention retention_;
   Compactor compactor_;
   std::vector<std::unique_ptr<Books>> books_;
   std::vector<std::shared_ptr<api::Topic>> memory_topics_;

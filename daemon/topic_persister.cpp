@@ -7,7 +7,6 @@
 #include "daemon/persister.hpp"
 #include "io/file.hpp"
 #include "storage/index.hpp"
-#include "storage/segment_reader.hpp"
 #include "storage/segment_set.hpp"
 
 namespace penstock::daemon {
@@ -215,34 +214,6 @@ bool TopicPersister::mend_index() {
   // A segment that cannot be read keeps no index; it is walked by who looks into it.
   static_cast<void>(storage::rebuild_index(options_.directory, first, options_.mode));
   return true;
-}
-
-// Oldest first, never the one that is being written.
-void TopicPersister::retain(std::int64_t now, const ClockJumps& jumps) {
-  auto meta = api::read_topic_meta(*topic_->state(), topic_->name());
-  if (meta) compacts_ = meta->options.compact != 0;
-  if (!meta || (meta->options.retention_bytes == 0 && meta->options.retention_ns == 0)) return;
-  storage::SegmentSet segments(topic_->directory());
-  if (!segments.refresh()) return;
-  auto total = segments.total_bytes();
-  if (!total) return;
-  std::uint64_t bytes = *total;
-  for (std::size_t i = 0; i + 1 < segments.size(); ++i) {
-    const bool too_much = meta->options.retention_bytes != 0 && bytes > meta->options.retention_bytes;
-    bool too_old = false;
-    if (!too_much && meta->options.retention_ns != 0) {
-      auto reader = storage::SegmentReader::open(segments.path(i), layout::kPage);
-      too_old = reader && reader->front().progress &&
-                std::int64_t(reader->front().progress->last_time_ns) <
-                    jumps.before(api::monotonic_ns(), now, std::int64_t(meta->options.retention_ns));
-    }
-    if (!too_much && !too_old) return;
-    bytes -= std::min(bytes, segments.bytes(i));
-    if (auto removed = segments.remove(i); !removed) {
-      log_(1, "topic " + topic_->name() + ": " + segments.path(i) + ": " + removed.error().message());
-      return;
-    }
-  }
 }
 
 }  // namespace penstock::daemon

@@ -1,0 +1,43 @@
+// Retention: the oldest segments of a topic go when there are too many bytes or they are too old. Belongs to the
+// daemon's thread, as the persister does, whose topics it looks at.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "daemon/persister.hpp"
+
+namespace penstock::daemon {
+
+// How far somebody has set the wall clock ahead, and when. Events seem older by that than they are, until the jump
+// itself is as old as what they are kept for; set back, they only seem younger.
+class ClockJumps {
+ public:
+  void look(std::int64_t now, std::int64_t wall);  // now and then
+  // Events stamped earlier are older than this.
+  std::int64_t before(std::int64_t now, std::int64_t wall, std::int64_t age) const;
+
+ private:
+  struct Jump {
+    std::int64_t at = 0, ahead = 0;
+  };
+  std::vector<Jump> jumps_;
+  std::optional<std::int64_t> clock_;  // wall minus monotonic time when it was last looked at
+};
+
+class Retention {
+ public:
+  explicit Retention(const Log& log) : log_(log) {}
+
+  // Each second or so. `wall`: the time by the wall clock.
+  void step(std::int64_t wall, Persister& persister);
+  const ClockJumps& jumps() const { return jumps_; }
+
+ private:
+  void retain(TopicPersister& persister, std::int64_t wall);
+
+  const Log& log_;
+  ClockJumps jumps_;
+};
+
+}  // namespace penstock::daemon
