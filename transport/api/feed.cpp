@@ -228,7 +228,6 @@ Result<Place> Feed::walk(Place from, StartAt start) {
   }
 }
 
-// So many offsets before the end, of those that were given: a power cut leaves a hole between two lives of a topic.
 Result<Offset> Feed::offset_back(std::uint64_t count) {
   const Offset end = topic_->end().offset, base = topic_->ring().base_offset;
   if (!topic_->durable()) return end > count ? end - count : 0;

@@ -46,6 +46,8 @@ class Feed {
   // The place a reader begins at.
   Result<Place> start(StartAt start);
   Result<Place> first();  // the oldest event that can be read
+  // So many offsets before the end, of those that were given: a power cut leaves a hole between two lives of a topic.
+  Result<Offset> offset_back(std::uint64_t count);
 
  private:
   struct Batch {  // the claim of several events that was found last
@@ -59,7 +61,6 @@ class Feed {
   void pass_over(Place& place, Place next, Next& out) const;
   bool skip_overwritten(Place& place, Next& out) const;
   Result<Place> walk(Place from, StartAt start);
-  Result<Offset> offset_back(std::uint64_t count);
 
   std::shared_ptr<Topic> topic_;
   bool held_;

@@ -19,6 +19,7 @@ struct Log::Impl {
   // `near`: a place in the ring behind which nothing is wanted, to look from for the first that is; then that one.
   Result<void> forward(const ScanOptions& options, const LogVisitor& visitor, std::optional<api::Place>& near) const;
   Result<void> backward(const ScanOptions& options, const LogVisitor& visitor) const;
+  Result<Offset> wanted_from(const StartAt& from, Offset first, Offset end) const;
   Result<void> scan_file(const ScanOptions& options, const LogVisitor& visitor) const;
   Result<void> missing_end(Offset end, const Window& window) const;
   EventView view(const storage::Item& item) const {

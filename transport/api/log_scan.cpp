@@ -19,19 +19,6 @@ namespace {
 
 bool before_end(const ScanOptions& options, Offset offset) { return !options.to_offset || offset < *options.to_offset; }
 
-Offset wanted_from(const StartAt& from, Offset first, Offset end) {
-  switch (from.kind()) {
-    case StartAt::Kind::offset:
-      return Offset(from.value());
-    case StartAt::Kind::end:
-      return end;
-    case StartAt::Kind::last:
-      return end > Offset(from.value()) ? std::max(first, end - Offset(from.value())) : first;
-    default:
-      return first;
-  }
-}
-
 }  // namespace
 
 // What one item of a scan means to the visitor; false ends the scan.
@@ -104,6 +91,19 @@ Result<Log> Log::open_file(const std::string& path) {
   return Log(std::move(impl));
 }
 
+// The first offset that is asked for, of those from `first` to `end`.
+Result<Offset> Log::Impl::wanted_from(const StartAt& from, Offset first, Offset end) const {
+  if (from.kind() == StartAt::Kind::offset) return Offset(from.value());
+  if (from.kind() == StartAt::Kind::end) return end;
+  if (from.kind() != StartAt::Kind::last) return first;
+  const auto count = std::uint64_t(from.value());
+  if (!file.empty()) return std::max(first, end - std::min(end, count));
+  const auto offset = live ? api::Feed(live, false).offset_back(count)
+                           : storage::LogReader(directory).offset_back(end, count);
+  if (!offset) return tl::unexpected(api::name(offset.error(), directory));
+  return std::max(first, *offset);
+}
+
 Result<void> Log::Impl::scan_file(const ScanOptions& options, const LogVisitor& visitor) const {
   auto reader = storage::SegmentReader::open(file);
   if (!reader) return tl::unexpected(api::name(reader.error(), file));
@@ -118,8 +118,9 @@ Result<void> Log::Impl::scan_file(const ScanOptions& options, const LogVisitor& 
       if (item->kind == ItemKind::end) break;
     }
   }
-  const Window window{options, wanted_from(options.from, reader->header().first_offset, end),
-                      by_time ? std::optional(options.from.value()) : std::nullopt, visitor};
+  const auto from = wanted_from(options.from, reader->header().first_offset, end);
+  if (!from) return tl::unexpected(from.error());
+  const Window window{options, *from, by_time ? std::optional(options.from.value()) : std::nullopt, visitor};
   reader->seek_start();
   for (;;) {
     auto item = reader->next();
@@ -163,8 +164,9 @@ Result<void> Log::Impl::forward(const ScanOptions& options, const LogVisitor& vi
   Offset end = stop.offset;
   if (!live && (options.from.kind() == StartAt::Kind::last || options.from.kind() == StartAt::Kind::end))
     end = api::end_on_disk(directory);
-  const Window window{options, wanted_from(options.from, place.offset, end),
-                      by_time ? std::optional(options.from.value()) : std::nullopt, visitor};
+  const auto from = wanted_from(options.from, place.offset, end);
+  if (!from) return tl::unexpected(from.error());
+  const Window window{options, *from, by_time ? std::optional(options.from.value()) : std::nullopt, visitor};
   std::optional<Place> in_ring;
   if (live && by_time) in_ring = live->seek_back(stop, Timestamp(std::chrono::nanoseconds(options.from.value())));
   if (live && !by_time && window.from < end && window.from > place.offset)
@@ -285,7 +287,9 @@ Result<void> Log::Impl::backward(const ScanOptions& options, const LogVisitor& v
     auto oldest = api::Feed(live, false).first();
     if (!oldest) return tl::unexpected(oldest.error());
     end = live->end().offset;
-    first = std::max(oldest->offset, wanted_from(options.from, oldest->offset, end));
+    const auto from = wanted_from(options.from, oldest->offset, end);
+    if (!from) return tl::unexpected(from.error());
+    first = std::max(oldest->offset, *from);
     if (options.to_offset) end = std::min(end, *options.to_offset);
   }
   Offset run_first = 0;

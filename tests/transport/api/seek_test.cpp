@@ -1,6 +1,10 @@
 // Where readers begin: by offset, by count from the end and by time, found in the ring itself.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <numeric>
+#include <penstock/daemon.hpp>
+#include <penstock/log.hpp>
 #include <penstock/penstock.hpp>
 
 #include "tests/support/temporary_bus.hpp"
@@ -83,6 +87,54 @@ TEST_P(Seeks, ScansBackwardsShowTheSame) {
   EXPECT_EQ(forward.size(), 10'000u);
   std::reverse(backward.begin(), backward.end());
   EXPECT_EQ(forward, backward);
+}
+
+// A power cut leaves a hole of a million offsets between two lives: so many before the end means events, not numbers.
+TEST(SeeksOverAHole, CountFromTheEndInEvents) {
+  const TemporaryBus at;
+  const auto live_side_goes = [&] { std::filesystem::remove_all(std::filesystem::read_symlink(at.path() + "/live")); };
+  for (int life = 0; life < 3; ++life) {
+    Bus bus = at.open();
+    if (life == 0) {
+      ASSERT_TRUE(bus.create_topic("log", {.ring_bytes = 1 << 20}));
+    }
+    auto daemon = Daemon::start(bus).value();
+    auto producer = bus.producer("log").value();  // as long as it is there, a stop is not a clean one
+    for (int i = life * 4; i < life * 4 + 4; ++i) {
+      const std::string text = std::to_string(i);
+      ASSERT_TRUE(producer.await_durable(producer.publish(std::as_bytes(std::span(text))).value(), 30s));
+    }
+    ASSERT_TRUE(daemon.stop());
+    if (life < 2) live_side_goes();
+  }
+  const auto number = [](const EventView& event) {
+    return std::stoi(std::string(reinterpret_cast<const char*>(event.payload().data()), event.payload().size()));
+  };
+  const auto dumped = [&](std::uint64_t count, bool reverse) {
+    std::vector<int> out;
+    const LogVisitor visitor{.event = [&](const EventView& event) {
+      out.push_back(number(event));
+      return true;
+    }};
+    EXPECT_TRUE(Log::open(at.path(), "log")->scan({.from = StartAt::last(count), .reverse = reverse}, visitor));
+    if (reverse) std::reverse(out.begin(), out.end());
+    return out;
+  };
+  for (const bool running : {true, false}) {
+    if (!running) live_side_goes();
+    for (const int count : {1, 4, 5, 8, 9, 12, 13}) {
+      std::vector<int> expected(std::size_t(std::min(count, 12)));
+      std::iota(expected.begin(), expected.end(), 12 - int(expected.size()));
+      EXPECT_EQ(dumped(std::uint64_t(count), false), expected) << running;
+      EXPECT_EQ(dumped(std::uint64_t(count), true), expected) << running;
+      if (!running) continue;
+      std::vector<int> read;
+      Bus bus = at.open();
+      auto reader = bus.reader("log", StartAt::last(std::uint64_t(count))).value();
+      while (auto event = reader.next(0ms).value()) read.push_back(number(event->view()));
+      EXPECT_EQ(read, expected);
+    }
+  }
 }
 
 }  // namespace
