@@ -54,7 +54,7 @@ bool Compactor::step(std::int64_t now, Persister& persister, const ClockJumps& j
 
 // What a segment is changes once after it was sealed: when it is compacted, which is done here.
 void Compactor::look_at_segments(const api::Topic& topic, Known& known) const {
-  storage::SegmentSet segments(topic.directory());
+  storage::SegmentSet segments(topic.directory(), topic.header().topic_id);
   if (!segments.refresh()) return;
   std::map<std::uint64_t, Sealed> sealed;
   for (std::size_t i = 0; i + 1 < segments.size(); ++i) {
@@ -68,6 +68,7 @@ void Compactor::look_at_segments(const api::Topic& topic, Known& known) const {
     // Of one that cannot be read nothing goes; the next begins where it ends.
     found.end = segments.first_offsets()[i + 1];
     auto reader = storage::SegmentReader::open(segments.path(i), layout::kPage);
+    if (reader && segments.foreign(reader->header())) continue;
     found.readable = reader && reader->sealed() && !known.unreadable.contains(first);
     if (reader && reader->sealed()) {
       found.end = reader->front().progress->offset;

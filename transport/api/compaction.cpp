@@ -46,12 +46,13 @@ CompactionHold compaction_hold(const StatePtr& state, const std::string& topic) 
 }
 
 std::optional<std::string> compaction_waits_for(const Topic& topic) {
-  storage::SegmentSet segments(topic.directory());
+  storage::SegmentSet segments(topic.directory(), topic.header().topic_id);
   if (!segments.refresh()) return std::nullopt;
   std::optional<CompactionHold> hold;
   for (std::size_t i = 0; i + 1 < segments.size(); ++i) {
     auto reader = storage::SegmentReader::open(segments.path(i), layout::kPage);
     if (!reader || !reader->sealed() || reader->front().progress->compacted != 0) continue;
+    if (segments.foreign(reader->header())) continue;
     if (!hold) hold = compaction_hold(topic.state(), topic.name());
     if (reader->front().progress->offset > hold->offset) return hold->who;
   }

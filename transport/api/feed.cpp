@@ -99,7 +99,7 @@ bool Feed::from_ring(Place& place, Next& out, bool& done) {
 
 // The next thing on disk at the place. True when `out` is an event; else the place moved, or the disk is at its end.
 Result<bool> Feed::from_disk(Place& place, Next& out) {
-  if (!disk_) disk_.emplace(topic_->directory());
+  if (!disk_) disk_.emplace(topic_->directory(), topic_->header().topic_id);
   disk_->set_limit(durable_end(*topic_));
   const auto at = disk_->place();
   if (!at || at->position != place.position || at->offset != place.offset) {
@@ -208,7 +208,7 @@ Result<Feed::Next> Feed::at(Place place) {
 Result<Place> Feed::first() {
   const log::Ring& ring = topic_->ring();
   if (!topic_->durable()) return topic_->oldest();
-  storage::LogReader reader(topic_->directory());
+  storage::LogReader reader(topic_->directory(), topic_->header().topic_id);
   reader.set_limit(durable_end(*topic_));
   if (auto sought = reader.seek_start(); !sought) return tl::unexpected(name(sought.error(), topic_->directory()));
   if (const auto at = reader.place()) return Place{at->position, at->offset};
@@ -232,7 +232,7 @@ Result<Offset> Feed::offset_back(std::uint64_t count) {
   const Offset end = topic_->end().offset, base = topic_->ring().base_offset;
   if (!topic_->durable()) return end > count ? end - count : 0;
   if (count <= end - base) return end - count;
-  storage::LogReader reader(topic_->directory());
+  storage::LogReader reader(topic_->directory(), topic_->header().topic_id);
   auto offset = reader.offset_back(base, count - (end - base));
   if (!offset) return tl::unexpected(name(offset.error(), topic_->directory()));
   return *offset;
@@ -254,7 +254,7 @@ Result<Place> Feed::start(StartAt start) {
                            : topic_->seek_back(topic_->end(), Offset(start.value()));
   if (in_ring) return walk(*in_ring, start);
   if (!topic_->durable()) return walk(*first, start);
-  storage::LogReader reader(topic_->directory());
+  storage::LogReader reader(topic_->directory(), topic_->header().topic_id);
   reader.set_limit(durable_end(*topic_));
   auto sought = start.kind() == StartAt::Kind::time ? reader.seek_time(std::uint64_t(start.value()))
                                                     : reader.seek_offset(std::uint64_t(start.value()));

@@ -31,7 +31,9 @@ struct CheckpointOwner {
 class Holes {
  public:
   explicit Holes(const Topic& topic)
-      : topic_(topic), segments_(topic.directory()), listed_(segments_.refresh().has_value()) {}
+      : topic_(topic),
+        segments_(topic.directory(), topic.header().topic_id),
+        listed_(segments_.refresh().has_value()) {}
   // Where the log goes on, for an offset in a hole.
   std::optional<group::Place> behind(std::uint64_t offset) {
     if (!listed_ || offset >= topic_.header().base_offset) return std::nullopt;
@@ -60,7 +62,8 @@ class Holes {
     const auto fd = io::open_nofollow(segments_.path(index), O_RDONLY);
     if (!fd) return std::nullopt;
     auto front = storage::read_front(fd->get());
-    return front ? std::optional(std::move(*front)) : std::nullopt;
+    if (!front || (front->header && segments_.foreign(*front->header))) return std::nullopt;
+    return std::move(*front);
   }
 
   const Topic& topic_;

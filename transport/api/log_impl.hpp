@@ -13,6 +13,7 @@ struct Log::Impl {
   std::string topic;
   Offset known_end = 0;              // of a topic that was stopped cleanly: where it ended
   std::string directory;             // of the topic; empty for a single file
+  std::uint64_t topic_id = 0;        // the same topic's
   std::string file;                  // the single file
   std::shared_ptr<api::Topic> live;  // null: the bus does not run
 

@@ -69,6 +69,7 @@ Result<Log> Log::open(const std::string& bus_directory, const std::string& topic
   auto impl = std::make_unique<Impl>();
   impl->topic = topic;
   impl->directory = (*state)->topic_directory(topic);
+  impl->topic_id = meta->topic_id;
   const bool durable = meta->options.durability == layout::Durability::disk;
   if (durable && meta->clean != 0) impl->known_end = meta->next_offset;
   if ((*state)->live.header() != nullptr) {
@@ -99,7 +100,7 @@ Result<Offset> Log::Impl::wanted_from(const StartAt& from, Offset first, Offset 
   const auto count = std::uint64_t(from.value());
   if (!file.empty()) return std::max(first, end - std::min(end, count));
   const auto offset = live ? api::Feed(live, false).offset_back(count)
-                           : storage::LogReader(directory).offset_back(end, count);
+                           : storage::LogReader(directory, topic_id).offset_back(end, count);
   if (!offset) return tl::unexpected(api::name(offset.error(), directory));
   return std::max(first, *offset);
 }
@@ -148,7 +149,7 @@ Result<void> Log::Impl::missing_end(Offset end, const Window& window) const {
 // disk by then: the scan goes back there and on.
 Result<void> Log::Impl::forward(const ScanOptions& options, const LogVisitor& visitor,
                                 std::optional<Place>& near) const {
-  storage::LogReader reader(directory);
+  storage::LogReader reader(directory, topic_id);
   Place stop{~0ull, ~0ull};
   const auto limit = [&] {
     if (live) reader.set_limit(storage::Boundary{live->durable_end().position, live->durable_end().offset});
@@ -163,7 +164,7 @@ Result<void> Log::Impl::forward(const ScanOptions& options, const LogVisitor& vi
   const bool by_time = options.from.kind() == StartAt::Kind::time;
   Offset end = stop.offset;
   if (!live && (options.from.kind() == StartAt::Kind::last || options.from.kind() == StartAt::Kind::end))
-    end = api::end_on_disk(directory);
+    end = api::end_on_disk(directory, topic_id);
   const auto from = wanted_from(options.from, place.offset, end);
   if (!from) return tl::unexpected(from.error());
   const Window window{options, *from, by_time ? std::optional(options.from.value()) : std::nullopt, visitor};
@@ -356,7 +357,7 @@ Result<void> Log::scan(const ScanOptions& options, const LogVisitor& visitor) co
 
 Offset Log::end() const {
   if (impl_->live) return impl_->live->end().offset;
-  if (impl_->file.empty()) return api::end_on_disk(impl_->directory);
+  if (impl_->file.empty()) return api::end_on_disk(impl_->directory, impl_->topic_id);
   Offset end = 0;
   static_cast<void>(impl_->scan_file({}, {[&end](const EventView& event) {
                                             end = event.offset() + 1;
@@ -369,8 +370,8 @@ Offset Log::end() const {
 
 namespace api {
 
-Offset end_on_disk(const std::string& directory) {
-  storage::LogReader reader(directory);
+Offset end_on_disk(const std::string& directory, std::uint64_t topic_id) {
+  storage::LogReader reader(directory, topic_id);
   if (!reader.segments().empty() || reader.seek_start()) {
     const auto& firsts = reader.segments().first_offsets();
     if (firsts.empty() || !reader.seek_offset(firsts.back())) return 0;

@@ -17,9 +17,10 @@ Result<std::vector<FileReport>> Log::verify() const {
   }
   std::optional<storage::Boundary> limit;
   if (impl_->live) limit = storage::Boundary{impl_->live->durable_end().position, impl_->live->durable_end().offset};
-  auto reports = storage::verify_directory(impl_->directory, limit);
+  auto reports = storage::verify_directory(impl_->directory, limit, impl_->topic_id);
   if (!reports) return tl::unexpected(api::name(reports.error(), impl_->directory));
-  if (const Offset end = impl_->live ? impl_->known_end : api::end_on_disk(impl_->directory); end < impl_->known_end) {
+  if (const Offset end = impl_->live ? impl_->known_end : api::end_on_disk(impl_->directory, impl_->topic_id);
+      end < impl_->known_end) {
     FileReport missing;
     missing.file = impl_->directory;
     missing.ok = false;

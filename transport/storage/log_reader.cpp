@@ -7,14 +7,14 @@
 namespace penstock::storage {
 namespace {
 
-// Where a segment begins, when its header can be read and says what its name does. The order of segments is their
-// names': one that begins elsewhere would lead back to itself.
+// Where a segment begins, when its header can be read, is the topic's and says what its name does. The order of
+// segments is their names': one that begins elsewhere would lead back to itself.
 std::optional<layout::SegmentHeader> header_of(const SegmentSet& set, std::size_t index) {
   const Result<io::Fd> fd = io::open_nofollow(set.path(index), O_RDONLY);
   if (!fd) return std::nullopt;
   const Result<Front> front = read_front(fd->get());
   if (!front || front->incompatible || !front->header) return std::nullopt;
-  return front->header->first_offset == set.first_offsets()[index] ? front->header : std::nullopt;
+  return set.holds(index, *front->header) ? front->header : std::nullopt;
 }
 
 bool same(const std::optional<Boundary>& a, const std::optional<Boundary>& b) {
@@ -34,16 +34,18 @@ void LogReader::bound() {
   reader_->set_limit(bound);
 }
 
-// Opens this segment at its start and finds out where the next begins. false: it can't be read (gone, or its header
-// does not hold).
-Result<bool> LogReader::open(std::size_t index) {
+// Opens this segment at its start and finds out where the next begins. Else why it can't be read: it is gone, its
+// header does not hold, or it is not this topic's.
+Result<const char*> LogReader::open(std::size_t index) {
+  constexpr const char* kBroken = "the segment's header does not hold";
   Result<SegmentReader> reader = SegmentReader::open(set_.path(index), window_bytes_);
   if (!reader) {
     const Errc code = reader.error().code();
-    if (code == Errc::not_found || code == Errc::corrupt) return false;
+    if (code == Errc::not_found || code == Errc::corrupt) return kBroken;
     return tl::unexpected(reader.error());
   }
-  if (reader->header().first_offset != set_.first_offsets()[index]) return false;
+  if (set_.foreign(reader->header())) return "the segment is another topic's";
+  if (!set_.holds(index, reader->header())) return kBroken;
   reader_.emplace(std::move(*reader));
   successor_.reset();
   if (index + 1 < set_.size()) {
@@ -52,7 +54,7 @@ Result<bool> LogReader::open(std::size_t index) {
     }
   }
   bound();
-  return true;
+  return nullptr;
 }
 
 // Opens the first readable segment from `index` on; none: there is nothing to read yet.
@@ -60,9 +62,9 @@ Result<void> LogReader::open_from(std::size_t index) {
   reader_.reset();
   skipped_.reset();
   for (std::size_t i = index; i < set_.size(); ++i) {
-    const Result<bool> opened = open(i);
-    if (!opened) return tl::unexpected(opened.error());
-    if (*opened) return {};
+    const Result<const char*> refused = open(i);
+    if (!refused) return tl::unexpected(refused.error());
+    if (*refused == nullptr) return {};
     const Result<std::uint64_t> size = [&]() -> Result<std::uint64_t> {
       const Result<io::Fd> fd = io::open_nofollow(set_.path(i), O_RDONLY);
       if (!fd) return tl::unexpected(fd.error());
@@ -70,13 +72,26 @@ Result<void> LogReader::open_from(std::size_t index) {
     }();
     if (!size) continue;  // deleted meanwhile
     if (!skipped_) skipped_ = Item{.kind = ItemKind::damage, .offset = set_.first_offsets()[i]};
-    skipped_->problem = "the segment's header does not hold";
+    skipped_->problem = *refused;
     skipped_->file_end = std::max(skipped_->file_end, *size);
     file_ = set_.path(i);
     told_ = set_.first_offsets()[i];
     if (i + 1 < set_.size()) skipped_->count = set_.first_offsets()[i + 1] - skipped_->offset;
   }
   return {};
+}
+
+// Opens the segment that has this offset: the last readable one that begins at or before it, since what another file's
+// name says it has may stand there. None begins so early: the first there is.
+Result<void> LogReader::open_at(std::uint64_t offset) {
+  const std::optional<std::size_t> named = set_.find(offset);
+  skipped_.reset();
+  for (std::size_t i = named ? *named + 1 : 0; i-- > 0;) {
+    const Result<const char*> refused = open(i);
+    if (!refused) return tl::unexpected(refused.error());
+    if (*refused == nullptr) return {};
+  }
+  return open_from(named.value_or(0));
 }
 
 Result<void> LogReader::seek_start() {
@@ -87,14 +102,14 @@ Result<void> LogReader::seek_start() {
 
 Result<void> LogReader::seek_offset(std::uint64_t offset) {
   if (Result<void> done = set_.refresh(); !done) return done;
-  if (Result<void> done = open_from(set_.find(offset).value_or(0)); !done || !reader_) return done;
+  if (Result<void> done = open_at(offset); !done || !reader_) return done;
   if (offset <= reader_->header().first_offset) return {};
   return reader_->seek_offset(offset);
 }
 
 Result<void> LogReader::seek(std::uint64_t position, std::uint64_t offset) {
   if (Result<void> done = set_.refresh(); !done) return done;
-  if (Result<void> done = open_from(set_.find(offset).value_or(0)); !done || !reader_) return done;
+  if (Result<void> done = open_at(offset); !done || !reader_) return done;
   if (offset < reader_->header().first_offset) return {};
   const Result<void> sought = reader_->seek(position, offset);
   if (sought || sought.error().code() != Errc::corrupt) return sought;
@@ -124,6 +139,7 @@ Result<std::uint64_t> LogReader::offset_back(std::uint64_t base, std::uint64_t c
     if (!fd) continue;  // deleted meanwhile
     const Result<Front> front = read_front(fd->get());
     if (!front) return tl::unexpected(front.error());
+    if (front->header && set_.foreign(*front->header)) continue;
     const bool sealed = front->progress && front->progress->sealed == 1;
     const std::uint64_t end = sealed ? std::clamp(front->progress->offset, first, base) : base;
     if (count <= end - first) return end - count;
@@ -165,7 +181,15 @@ Result<std::optional<Item>> LogReader::advance() {
   const auto next = set_.after(left.first_offset);
   if (!next) return std::optional<Item>(end_item());
   if (Result<void> done = open_from(*next); !done) return tl::unexpected(done.error());
-  if (skipped_) return std::optional<Item>{};
+  if (skipped_) {
+    // What the segment left held is not lost with a file that is named as if it had it.
+    const std::uint64_t end = std::max(skipped_->offset + skipped_->count, place.offset);
+    skipped_->offset = std::max(skipped_->offset, place.offset);
+    skipped_->count = end - skipped_->offset;
+    if (reader_ && reader_->header().first_offset < place.offset)
+      if (Result<void> done = reader_->seek_offset(place.offset); !done) return tl::unexpected(done.error());
+    return std::optional<Item>{};
+  }
   if (!reader_) return std::optional<Item>(end_item());
   const layout::SegmentHeader& entered = reader_->header();
   file_ = reader_->path();

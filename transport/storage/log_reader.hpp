@@ -14,8 +14,9 @@ namespace penstock::storage {
 
 class LogReader {
  public:
-  explicit LogReader(std::string directory, std::size_t window_bytes = 1 << 20)
-      : set_(std::move(directory)), window_bytes_(window_bytes) {}
+  // `topic_id`: whose log it is, see SegmentSet.
+  explicit LogReader(std::string directory, std::uint64_t topic_id = 0, std::size_t window_bytes = 1 << 20)
+      : set_(std::move(directory), topic_id), window_bytes_(window_bytes) {}
 
   // The durable end of a running topic: everything below is on disk, nothing at or past it is looked at. Raise it as it
   // moves. Without a limit (a bus that does not run) the last segment is read up to where its records hold.
@@ -45,8 +46,9 @@ class LogReader {
   }
 
  private:
-  Result<bool> open(std::size_t index);
+  Result<const char*> open(std::size_t index);
   Result<void> open_from(std::size_t index);
+  Result<void> open_at(std::uint64_t offset);
   void bound();
   Result<bool> look_again();
   Result<std::optional<Item>> advance();

@@ -37,6 +37,8 @@ struct Look {
   std::uint64_t cut = 0;
 };
 
+constexpr const char* kForeign = ": it is another topic's; move it back, or out of this folder";
+
 // From the last mark on, as far as whole claims hold.
 Result<bool> walk(SegmentReader& reader, Mark& end) {
   bool whole = true;
@@ -143,7 +145,8 @@ Result<void> remove_temporaries(const std::string& directory) {
 
 class Recovery {
  public:
-  Recovery(const std::string& directory, const RecoverOptions& options) : set_(directory), options_(options) {}
+  Recovery(const std::string& directory, std::uint64_t topic_id, const RecoverOptions& options)
+      : set_(directory, topic_id), options_(options) {}
 
   Result<Recovered> run(const std::optional<layout::TopicMeta>& meta, bool meta_corrupt) {
     if (options_.change) {
@@ -178,10 +181,14 @@ class Recovery {
   Result<void> settle_last() {
     for (; count_ > 0; --count_) {
       const std::size_t last = count_ - 1;
+      if (Result<bool> passed = pass_foreign(last); !passed || *passed) {
+        if (!passed) return tl::unexpected(passed.error());
+        continue;
+      }
       Result<Look> look = look_at(set_.path(last), options_);
       if (!look) return tl::unexpected(look.error());
       // One under another's name is not where anybody would look for its events.
-      if (look->facts.header == HeaderFact::good && look->front.header->first_offset != set_.first_offsets()[last])
+      if (look->facts.header == HeaderFact::good && !set_.holds(last, *look->front.header))
         look->facts.header = HeaderFact::damaged;
       // What is known to have held events is not taken for a file that never did.
       if (look->facts.header == HeaderFact::blank && known_ > set_.first_offsets()[last])
@@ -193,6 +200,21 @@ class Recovery {
     }
     out_.found = RecoveryCase::nothing;
     return {};
+  }
+
+  // A file of another topic is told and left as it is. Should it stand in the place of one of ours, its lines may have
+  // been used.
+  Result<bool> pass_foreign(std::size_t index) {
+    const Result<io::Fd> fd = io::open_nofollow(set_.path(index), O_RDONLY);
+    if (!fd) return tl::unexpected(fd.error());
+    const Result<Front> front = read_front(fd->get());
+    if (!front) return tl::unexpected(front.error());
+    if (!front->header || !set_.foreign(*front->header)) return false;
+    const Result<std::uint64_t> size = io::file_size(fd->get());
+    if (!size) return tl::unexpected(size.error());
+    problem(name(index) + kForeign);
+    lost_lines_ += *size / layout::kLine;
+    return true;
   }
 
   // false: the segment is no more, look at the one before.
@@ -220,7 +242,7 @@ class Recovery {
       case RecoveryCase::header_lost:
         problem(name(index) + ": the header is damaged; its events can't be read");
         end_ = {.offset = set_.first_offsets()[index]};
-        lost_lines_ = look.file_bytes / layout::kLine;
+        lost_lines_ += look.file_bytes / layout::kLine;
         return true;
       case RecoveryCase::marks_lost:
         problem(name(index) + ": both marks of progress are damaged");
@@ -242,17 +264,21 @@ class Recovery {
   Result<void> check_order() {
     std::optional<layout::SegmentProgress> before;
     std::uint64_t nonce = 0;
+    bool first = true;
     for (std::size_t i = 0; i < count_; ++i) {
       const Result<io::Fd> fd = io::open_nofollow(set_.path(i), O_RDONLY);
       if (!fd) return tl::unexpected(fd.error());
       Result<Front> front = read_front(fd->get());
       if (!front) return tl::unexpected(front.error());
-      if (front->header && front->header->first_offset != set_.first_offsets()[i]) front->header.reset();
-      if (i == 0 && front->header) {
-        out_.first_offset = front->header->first_offset;
-        out_.first_position = front->header->first_position;
-      } else if (i == 0) {
-        out_.first_offset = set_.first_offsets()[0];
+      if (front->header && set_.foreign(*front->header)) {
+        problem(name(i) + kForeign);
+        continue;
+      }
+      if (front->header && !set_.holds(i, *front->header)) front->header.reset();
+      if (first) {
+        out_.first_offset = set_.first_offsets()[i];
+        if (front->header) out_.first_position = front->header->first_position;
+        first = false;
       }
       if (!front->header) {
         if (i + 1 < count_) problem(name(i) + ": the header is damaged; its events can't be read");
@@ -329,7 +355,7 @@ class Recovery {
   Mark end_;
   // No position is used twice, as far as that can be known.
   std::uint64_t lost_position_ = 0;  // where a removed, empty segment began
-  std::uint64_t lost_lines_ = 0;     // at most so many does an unreadable last segment hold
+  std::uint64_t lost_lines_ = 0;     // at most so many does what cannot be read at the end hold
   std::uint64_t highest_ = 0;        // the last mark of any segment
 };
 
@@ -337,7 +363,7 @@ class Recovery {
 
 Result<Recovered> recover_topic(const std::string& directory, const std::optional<layout::TopicMeta>& meta,
                                 bool meta_corrupt, const RecoverOptions& options) {
-  return Recovery(directory, options).run(meta, meta_corrupt);
+  return Recovery(directory, meta ? meta->topic_id : 0, options).run(meta, meta_corrupt);
 }
 
 }  // namespace penstock::storage

@@ -8,11 +8,15 @@
 #include <string>
 #include <vector>
 
+#include "layout/segment.hpp"
+
 namespace penstock::storage {
 
 class SegmentSet {
  public:
-  explicit SegmentSet(std::string directory) : directory_(std::move(directory)) {}
+  // `topic_id`: whose segments belong here; 0: not known, then any topic's.
+  explicit SegmentSet(std::string directory, std::uint64_t topic_id = 0)
+      : directory_(std::move(directory)), topic_id_(topic_id) {}
 
   // Lists again. A directory that is not there holds no segments.
   Result<void> refresh();
@@ -27,6 +31,13 @@ class SegmentSet {
   // The first that begins after this offset.
   std::optional<std::size_t> after(std::uint64_t offset) const;
 
+  // A segment of another topic, put here by a person or left by a topic of the same name: nothing of it counts here.
+  bool foreign(const layout::SegmentHeader& header) const { return topic_id_ != 0 && header.topic_id != topic_id_; }
+  // Whether the segment with this header is the listing's: ours, and under its own name.
+  bool holds(std::size_t index, const layout::SegmentHeader& header) const {
+    return header.first_offset == firsts_[index] && !foreign(header);
+  }
+
   // Bytes on disk of all segments and indexes.
   Result<std::uint64_t> total_bytes() const;
   std::uint64_t bytes(std::size_t index) const;  // 0 when it is gone
@@ -35,6 +46,7 @@ class SegmentSet {
 
  private:
   std::string directory_;
+  std::uint64_t topic_id_;
   std::vector<std::uint64_t> firsts_;
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 #include "io/file.hpp"
 #include "storage/index.hpp"
@@ -145,6 +146,18 @@ class Check {
   bool damaged_ = false;
 };
 
+// A file that is not this topic's, told as one that holds nothing of it.
+std::optional<FileReport> foreign_file(const SegmentSet& set, std::size_t index) {
+  const Result<SegmentReader> reader = SegmentReader::open(set.path(index), layout::kPage);
+  if (!reader || !set.foreign(reader->header())) return std::nullopt;
+  FileReport report;
+  report.file = set.path(index);
+  const char* text = reader->header().topic.text;
+  problem(report, "it is a segment of another topic, " + std::string(text, ::strnlen(text, layout::kNameMax)) +
+                      "; move it back, or out of this folder");
+  return report;
+}
+
 }  // namespace
 
 Result<FileReport> verify_segment(const std::string& path, const std::optional<Boundary>& limit) {
@@ -164,17 +177,22 @@ Result<FileReport> verify_segment(const std::string& path, const std::optional<B
   return report;
 }
 
-Result<std::vector<FileReport>> verify_directory(const std::string& directory, const std::optional<Boundary>& limit) {
-  SegmentSet set(directory);
+Result<std::vector<FileReport>> verify_directory(const std::string& directory, const std::optional<Boundary>& limit,
+                                                 std::uint64_t topic_id) {
+  SegmentSet set(directory, topic_id);
   if (Result<void> done = set.refresh(); !done) return tl::unexpected(done.error());
   std::vector<FileReport> reports;
   std::optional<layout::SegmentProgress> before;
   std::uint64_t nonce = 0;
   for (std::size_t i = 0; i < set.size(); ++i) {
+    if (auto foreign = foreign_file(set, i)) {
+      reports.push_back(std::move(*foreign));
+      continue;
+    }
     std::optional<Boundary> bound = limit;
     if (i + 1 < set.size()) {
       const Result<SegmentReader> next = SegmentReader::open(set.path(i + 1), layout::kPage);
-      if (next && (!bound || next->header().first_position < bound->position)) {
+      if (next && !set.foreign(next->header()) && (!bound || next->header().first_position < bound->position)) {
         bound = Boundary{next->header().first_position, next->header().first_offset};
       }
     }

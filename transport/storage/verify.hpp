@@ -17,8 +17,9 @@ namespace penstock::storage {
 // record (the ring is not cleared between laps) may be anything.
 Result<FileReport> verify_segment(const std::string& path, const std::optional<Boundary>& limit = {});
 
-// All segments of a topic's directory, oldest first, each also against its neighbours.
+// All segments of a topic's directory, oldest first, each also against its neighbours. `topic_id`: whose they must be;
+// 0: not known.
 Result<std::vector<FileReport>> verify_directory(const std::string& directory,
-                                                 const std::optional<Boundary>& limit = {});
+                                                 const std::optional<Boundary>& limit = {}, std::uint64_t topic_id = 0);
 
 }  // namespace penstock::storage

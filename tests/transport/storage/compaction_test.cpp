@@ -214,7 +214,7 @@ TEST(Compaction, AReaderInTheOldFileReadsOnInIt) {
   for (std::size_t before = 0; before <= log.events().size(); ++before) {
     const TempDir dir;
     log.write_sealed(dir.path());
-    LogReader reader(dir.path(), 4096);
+    LogReader reader(dir.path(), 0, 4096);
     ASSERT_TRUE(reader.seek_start());
     std::vector<Written> seen;
     while (seen.size() < before) {

@@ -135,7 +135,7 @@ LogBuilder& LogBuilder::pad(std::uint64_t lines) {
 }
 
 layout::SegmentHeader LogBuilder::header() const {
-  return make_header(9, 8, nonce_, "orders", first_.offset, first_.position, 500);
+  return make_header(9, topic_id_, nonce_, "orders", first_.offset, first_.position, 500);
 }
 
 void LogBuilder::write_open(const std::string& directory, const Mark* marked) const {

@@ -14,6 +14,7 @@
 namespace penstock::storage {
 
 inline constexpr std::uint64_t kNonce = 0x1234567890abcdefull;
+inline constexpr std::uint64_t kTopicId = 8;
 
 // A folder of its own that goes with the test.
 class TempDir {
@@ -53,6 +54,10 @@ class LogBuilder {
   LogBuilder& batch_of(const std::vector<std::string>& payloads, const std::vector<std::string>& keys);
   LogBuilder& aborted(std::uint32_t count, std::uint64_t lines);
   LogBuilder& pad(std::uint64_t lines);
+  LogBuilder& of_topic(std::uint64_t topic_id) {
+    topic_id_ = topic_id;
+    return *this;
+  }
   LogBuilder& at_time(std::uint64_t time) {
     time_ = time;
     return *this;
@@ -81,6 +86,7 @@ class LogBuilder {
   void begin_claim() { claims_.push_back({position_, offset_}); }
 
   std::uint64_t nonce_;
+  std::uint64_t topic_id_ = kTopicId;
   Boundary first_;
   std::uint64_t offset_;
   std::uint64_t position_;

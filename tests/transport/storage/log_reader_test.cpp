@@ -199,6 +199,38 @@ TEST_F(LogReaderTest, ASegmentUnderAnothersNameIsToldAndPassed) {
   EXPECT_FALSE(story.damages.empty());
 }
 
+// Before, between and behind the topic's own, under a name that nobody has, and instead of one.
+TEST_F(LogReaderTest, ASegmentOfAnotherTopicIsToldAndHidesNothing) {
+  write_all_sealed();
+  const std::uint64_t third = logs_[2].first().offset;
+  for (const std::uint64_t name : {std::uint64_t{0}, third - 1, third + 1, std::uint64_t{1000}, third}) {
+    LogBuilder foreign(name, 30);
+    foreign.of_topic(kTopicId + 1).event("not of this topic").event("nor this");
+    const std::vector<std::byte> own = name == third ? read_all(path(2)) : std::vector<std::byte>();
+    if (!own.empty()) std::filesystem::remove(path(2));
+    foreign.write_sealed(dir_.path());
+    const std::vector<Written> expected = [&] {
+      std::vector<Written> all = events();
+      if (name == third) all.resize(8);
+      return all;
+    }();
+    LogReader reader(dir_.path(), kTopicId);
+    const Story story = read_story(reader);
+    EXPECT_EQ(story.events, expected) << name;
+    ASSERT_EQ(story.damages.size(), 1u) << name;
+    EXPECT_STREQ(story.damages[0].problem, "the segment is another topic's");
+    for (const Written& event : expected) {
+      ASSERT_TRUE(reader.seek_offset(event.offset));
+      EXPECT_EQ(reader.next()->offset, event.offset) << name;
+      ASSERT_TRUE(reader.seek(event.position, event.offset));
+      EXPECT_EQ(reader.next()->offset, event.offset) << name;
+    }
+    EXPECT_EQ(reader.offset_back(logs_[2].mark().offset, 6), third - (name == third ? 6 : 2)) << name;
+    std::filesystem::remove(foreign.path_in(dir_.path()));
+    if (!own.empty()) write_all(path(2), own);
+  }
+}
+
 TEST_F(LogReaderTest, ASegmentWithoutAHeaderIsToldOnceAndPassed) {
   write_all_sealed();
   for (const std::size_t broken : {std::size_t{1}, std::size_t{0}, std::size_t{2}}) {

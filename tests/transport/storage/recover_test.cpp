@@ -90,6 +90,29 @@ TEST_F(RecoverTest, AnEmptyDirectoryBeginsALog) {
   EXPECT_TRUE(recover_topic(dir_ / "nowhere", std::nullopt, false, {}).has_value());
 }
 
+TEST_F(RecoverTest, ASegmentOfAnotherTopicIsToldAndLeftAndTheLastOfItsOwnIsSealed) {
+  for (const std::uint64_t name : {std::uint64_t{0}, log_.first().offset + 1, std::uint64_t{1000}}) {
+    log_.write_open(dir_.path());
+    LogBuilder foreign(name, 30);
+    foreign.of_topic(kTopicId + 1).event("x").write_open(dir_.path());
+    const auto left = read_all(foreign.path_in(dir_.path()));
+    layout::TopicMeta meta = meta_of(0);
+    meta.topic_id = kTopicId;
+    const Recovered out = recover(meta);
+    EXPECT_EQ(out.found, RecoveryCase::open_clean) << name;
+    EXPECT_EQ(out.log_offset, log_.mark().offset) << name;
+    EXPECT_EQ(out.first_offset, 3u) << name;
+    EXPECT_EQ(out.first_position, 70u) << name;
+    EXPECT_GE(out.next_position, log_.mark().position);
+    ASSERT_EQ(out.problems.size(), 1u) << name;
+    EXPECT_NE(out.problems[0].find(segment_name(name)), std::string::npos) << out.problems[0];
+    EXPECT_EQ(read_all(foreign.path_in(dir_.path())), left);
+    EXPECT_TRUE(verify_segment(path())->ok);
+    std::filesystem::remove(foreign.path_in(dir_.path()));
+    std::filesystem::remove(path());
+  }
+}
+
 TEST_F(RecoverTest, ASegmentThatWasNotClosedIsSealedWhereItEnds) {
   log_.write_open(dir_.path());
   const Recovered out = recover();

@@ -190,7 +190,7 @@ void run(Input input) {
     static_cast<void>(reader->seek_time(words.seek));
     walk(*reader, most);
   }
-  LogReader log(topic, layout::kPage);
+  LogReader log(topic, 0, layout::kPage);
   log.set_limit(limit);
   static_cast<void>(log.seek_start());
   walk(log, 2 * most);

@@ -121,6 +121,21 @@ TEST_F(VerifyTest, ADirectoryIsCheckedAlsoBetweenItsSegments) {
   EXPECT_FALSE((*reports)[1].ok);
 }
 
+TEST_F(VerifyTest, ASegmentOfAnotherTopicIsDamageOfItsOwn) {
+  log_.write_sealed(dir_.path());
+  LogBuilder second(log_.mark().offset, log_.mark().position);
+  second.event("x").write_sealed(dir_.path());
+  LogBuilder foreign(log_.first().offset + 1, 30);
+  foreign.of_topic(kTopicId + 1).event("y").write_sealed(dir_.path());
+  const auto reports = verify_directory(dir_.path(), std::nullopt, kTopicId);
+  ASSERT_EQ(reports->size(), 3u);
+  EXPECT_TRUE((*reports)[0].ok) << said((*reports)[0]);
+  EXPECT_FALSE((*reports)[1].ok);
+  EXPECT_NE(said((*reports)[1]).find("another topic, orders"), std::string::npos) << said((*reports)[1]);
+  EXPECT_EQ((*reports)[1].events, 0u);
+  EXPECT_TRUE((*reports)[2].ok) << said((*reports)[2]);
+}
+
 TEST_F(VerifyTest, AnAbandonedSegmentIsCheckedUpToItsSuccessor) {
   log_.write_open(dir_.path());
   const Boundary durable = log_.claims()[1];
