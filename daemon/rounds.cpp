@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::int64_t kTick = 100'000'000;           // how long an idle daemon sleeps at most
 constexpr std::int64_t kBooksTurn = 20'000'000;       // after so long the disk is looked at again
+constexpr std::size_t kOrderTurn = 16;                // segments whose first page is looked at in an idle round
 constexpr std::size_t kNewGroups = 256;               // names of groups looked at in a round: there may be any number
 constexpr std::int64_t kRetainEvery = 1'000'000'000;  // old segments, and what nobody told of
 constexpr std::int64_t kReapWait = 200'000;      // completions are waited for this long before new work is looked for
@@ -122,8 +123,17 @@ Result<void> Rounds::add_topic(const std::string& name) {
   }
   for (const std::string& problem : recovered->problems) log_(1, "topic " + name + ": " + problem);
   storage::remove_unfinished((*topic)->directory());
+  order_.emplace_back(name, storage::OrderCheck((*topic)->directory(), (*topic)->header().topic_id));
   persister_.add(std::move(*topic), api::Place{recovered->log_position, recovered->log_offset});
   return {};
+}
+
+// Some segments of one topic, so that who awaits an event is not kept waiting by a long past.
+void Rounds::check_some_order() {
+  if (order_.empty()) return;
+  auto& [name, check] = order_.back();
+  for (const std::string& problem : check.step(kOrderTurn)) log_(1, "topic " + name + ": " + problem);
+  if (check.done()) order_.pop_back();
 }
 
 void Rounds::find_groups() {
@@ -217,7 +227,8 @@ bool Rounds::work(std::int64_t now) {
     looked_ = false;
   }
   did |= compactor_.step(now, persister_, retention_.jumps());
-  return did || !persister_.idle();
+  if (!did) check_some_order();
+  return did || !order_.empty() || !persister_.idle();
 }
 
 void Rounds::listen(const shm::Sleeper& sleeper) const {

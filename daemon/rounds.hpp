@@ -7,6 +7,7 @@
 
 #include "daemon/books.hpp"
 #include "daemon/compactor.hpp"
+#include "storage/order_check.hpp"
 
 namespace penstock::daemon {
 
@@ -36,6 +37,7 @@ class Rounds {
   Rounds(api::StatePtr state, shm::Fd lock, shm::Handle handle, const DaemonOptions& options, Log log,
          std::unique_ptr<io::Disk> disk);
   void refresh();
+  void check_some_order();
   bool find_topics(std::set<std::string>& complaints);
   void find_groups();
   bool keep_books(std::int64_t now);
@@ -51,6 +53,7 @@ class Rounds {
   Compactor compactor_;
   std::vector<std::unique_ptr<Books>> books_;
   std::vector<std::shared_ptr<api::Topic>> memory_topics_;
+  std::vector<std::pair<std::string, storage::OrderCheck>> order_;  // by topic: the pasts not looked through yet
   std::uint64_t topics_epoch_ = 0, groups_epoch_ = 0;
   bool looked_ = false;
   std::set<std::string> refused_;  // what could not be taken over at the last look, and why

@@ -37,8 +37,6 @@ struct Look {
   std::uint64_t cut = 0;
 };
 
-constexpr const char* kForeign = ": it is another topic's; move it back, or out of this folder";
-
 // From the last mark on, as far as whole claims hold.
 Result<bool> walk(SegmentReader& reader, Mark& end) {
   bool whole = true;
@@ -156,7 +154,9 @@ class Recovery {
     count_ = set_.size();
     known_ = meta && meta->clean != 0 ? meta->next_offset : 0;
     if (Result<void> done = settle_last(); !done) return tl::unexpected(done.error());
-    if (Result<void> done = check_order(); !done) return tl::unexpected(done.error());
+    if (lost_lines_ != 0) {
+      if (Result<void> done = find_highest(); !done) return tl::unexpected(done.error());
+    }
     if (options_.durable) reach_durable(*options_.durable);
     decide_offsets(meta, meta_corrupt);
     return std::move(out_);
@@ -202,8 +202,8 @@ class Recovery {
     return {};
   }
 
-  // A file of another topic is told and left as it is. Should it stand in the place of one of ours, its lines may have
-  // been used.
+  // A file of another topic is left as it is; OrderCheck tells of it. Should it stand in the place of one of ours, its
+  // lines may have been used.
   Result<bool> pass_foreign(std::size_t index) {
     const Result<io::Fd> fd = io::open_nofollow(set_.path(index), O_RDONLY);
     if (!fd) return tl::unexpected(fd.error());
@@ -212,7 +212,6 @@ class Recovery {
     if (!front->header || !set_.foreign(*front->header)) return false;
     const Result<std::uint64_t> size = io::file_size(fd->get());
     if (!size) return tl::unexpected(size.error());
-    problem(name(index) + kForeign);
     lost_lines_ += *size / layout::kLine;
     return true;
   }
@@ -260,48 +259,18 @@ class Recovery {
     return true;
   }
 
-  // From segment to segment: does each go on where the one before ended?
-  Result<void> check_order() {
-    std::optional<layout::SegmentProgress> before;
-    std::uint64_t nonce = 0;
-    bool first = true;
-    for (std::size_t i = 0; i < count_; ++i) {
+  // The last mark before what cannot be read: positions only grow from segment to segment.
+  Result<void> find_highest() {
+    for (std::size_t i = count_; i-- > 0;) {
       const Result<io::Fd> fd = io::open_nofollow(set_.path(i), O_RDONLY);
       if (!fd) return tl::unexpected(fd.error());
-      Result<Front> front = read_front(fd->get());
+      const Result<Front> front = read_front(fd->get());
       if (!front) return tl::unexpected(front.error());
-      if (front->header && set_.foreign(*front->header)) {
-        problem(name(i) + kForeign);
-        continue;
-      }
-      if (front->header && !set_.holds(i, *front->header)) front->header.reset();
-      if (first) {
-        out_.first_offset = set_.first_offsets()[i];
-        if (front->header) out_.first_position = front->header->first_position;
-        first = false;
-      }
-      if (!front->header) {
-        if (i + 1 < count_) problem(name(i) + ": the header is damaged; its events can't be read");
-        before.reset();
-        continue;
-      }
-      if (before) check_joint(*before, nonce, *front->header, i);
-      before = front->progress && front->progress->sealed == 1 ? front->progress : std::nullopt;
-      nonce = front->header->nonce;
-      if (front->progress) highest_ = std::max(highest_, front->progress->position);
+      if (!front->header || !set_.holds(i, *front->header) || !front->progress) continue;
+      highest_ = front->progress->position;
+      return {};
     }
     return {};
-  }
-
-  void check_joint(const layout::SegmentProgress& before, std::uint64_t nonce, const layout::SegmentHeader& header,
-                   std::size_t index) {
-    if (header.first_offset < before.offset) {
-      problem(name(index) + ": begins before the segment before it ends");
-    } else if (header.first_offset > before.offset &&
-               (header.nonce == nonce || header.first_position != before.position)) {
-      problem("offsets " + std::to_string(before.offset) + " to " + std::to_string(header.first_offset - 1) +
-              " are missing: a segment before " + name(index) + " is gone");
-    }
   }
 
   void decide_offsets(const std::optional<layout::TopicMeta>& meta, bool meta_corrupt) {
@@ -334,7 +303,6 @@ class Recovery {
         out_.next_offset = end_.offset + kMetaLostJump;
         break;
     }
-    if (count_ == 0) out_.first_offset = out_.next_offset, out_.first_position = out_.next_position;
   }
 
   OffsetCase offset_case(const std::optional<layout::TopicMeta>& meta, bool meta_corrupt) const {
@@ -356,7 +324,7 @@ class Recovery {
   // No position is used twice, as far as that can be known.
   std::uint64_t lost_position_ = 0;  // where a removed, empty segment began
   std::uint64_t lost_lines_ = 0;     // at most so many does what cannot be read at the end hold
-  std::uint64_t highest_ = 0;        // the last mark of any segment
+  std::uint64_t highest_ = 0;        // the last mark before that
 };
 
 }  // namespace

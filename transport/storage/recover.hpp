@@ -1,7 +1,7 @@
 // Making a topic's segments sound again: after a reboot, or when a daemon takes over from one that died. Whoever calls
-// it holds the bus's lock. Killed anywhere, it is simply run again. Nothing but the last segment is changed: its torn
-// tail is cut, synced and sealed, so that what comes after goes into a new segment. What is broken stays where it is
-// and is told.
+// it holds the bus's lock. Killed anywhere, it is simply run again. Nothing but the last segment is looked at, however
+// many there are (OrderCheck looks at the others), or changed: its torn tail is cut, synced and sealed, so that what
+// comes after goes into a new segment. What is broken stays where it is and is told.
 #pragma once
 
 #include <sys/types.h>
@@ -72,8 +72,6 @@ inline constexpr std::uint64_t kMetaLostJump = 1ull << 32;
 struct Recovered {
   RecoveryCase found = RecoveryCase::nothing;
   OffsetCase offsets = OffsetCase::new_topic;
-  std::uint64_t first_offset = 0;  // the oldest that can be read; next_offset when there are no segments
-  std::uint64_t first_position = 0;
   std::uint64_t log_offset = 0;  // where the log on disk ends
   std::uint64_t log_position = 0;
   std::uint64_t next_offset = 0;  // where the topic goes on
