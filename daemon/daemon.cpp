@@ -2,6 +2,7 @@
 #include <penstock/daemon.hpp>
 
 #include <atomic>
+#include <cstring>
 #include <thread>
 
 #include "api/disk_wait.hpp"
@@ -73,9 +74,16 @@ Result<void> Daemon::stop() {
 
 Result<Daemon> Daemon::start(const Bus& bus, const DaemonOptions& options) {
   const api::StatePtr& state = bus.state();
-  auto rounds =
-      daemon::Rounds::open(state, options, io::make_disk(options.force_pwrite || state->settings.force_pwrite));
+  int refused = 0;
+  auto disk = io::make_disk(options.force_pwrite || state->settings.force_pwrite, &refused);
+  auto rounds = daemon::Rounds::open(state, options, std::move(disk));
   if (!rounds) return tl::unexpected(rounds.error());
+  if (refused != 0) {
+    state->live.header()->daemon_backend.store(2 | std::uint64_t(refused) << 8);
+    if (options.log)
+      options.log(1, std::string("io_uring is refused (") + std::strerror(refused) +
+                         "); events are written with pwrite, which is slower; see `penstock doctor`");
+  }
   auto impl = std::make_unique<Impl>(std::move(*rounds));
   Impl* running = impl.get();
   impl->thread = std::thread([running] { running->run(); });

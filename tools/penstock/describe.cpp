@@ -160,7 +160,8 @@ Json bus_json(const BusInfo& info) {
           {"groups", info.groups},
           {"handles", info.handles},
           {"daemon_pid", info.daemon_pid ? Json(*info.daemon_pid) : Json(nullptr)},
-          {"backend", info.backend.empty() ? Json(nullptr) : Json(info.backend)}};
+          {"backend", info.backend.empty() ? Json(nullptr) : Json(info.backend)},
+          {"uring_error", info.uring_error}};
 }
 
 }  // namespace penstock::tool

@@ -99,6 +99,14 @@ Finding logout() {
           "loginctl enable-linger " + name + ", or RemoveIPC=no in logind.conf, or run the bus as a system user"};
 }
 
+std::string uring_advice() {
+  const std::string disabled = first_line("/proc/sys/kernel/io_uring_disabled");
+  const bool by_sysctl = !disabled.empty() && disabled != "0";
+  return std::string("the daemon writes with pwrite instead, which is slower; ") +
+         (by_sysctl ? "set sysctl kernel.io_uring_disabled=0" : "allow io_uring in the container's seccomp profile") +
+         " and start it again";
+}
+
 Finding io_uring() {
   io_uring_params params{};
   const int fd = static_cast<int>(::syscall(SYS_io_uring_setup, 2, &params));
@@ -106,13 +114,7 @@ Finding io_uring() {
     ::close(fd);
     return {"io_uring", true, "available", ""};
   }
-  const int error = errno;
-  const std::string disabled = first_line("/proc/sys/kernel/io_uring_disabled");
-  std::string advice =
-      "the daemon writes with pwrite instead, which is slower; allow io_uring in the container's seccomp profile";
-  if (!disabled.empty() && disabled != "0")
-    advice = "the daemon writes with pwrite instead, which is slower; set sysctl kernel.io_uring_disabled=0";
-  return {"io_uring", false, std::string("refused: ") + std::strerror(error), advice};
+  return {"io_uring", false, std::string("refused: ") + std::strerror(errno), uring_advice()};
 }
 
 Finding clock() {
@@ -171,7 +173,13 @@ Finding direct_writes(const std::string& directory) {
 }
 
 Finding daemon_of(const BusInfo& info) {
-  if (info.daemon_pid) return {"daemon", true, "pid " + std::to_string(*info.daemon_pid) + ", " + info.backend, ""};
+  if (info.daemon_pid) {
+    // It may stand in another container than who asks.
+    const std::string value = "pid " + std::to_string(*info.daemon_pid) + ", " + info.backend;
+    if (info.uring_error == 0) return {"daemon", true, value, ""};
+    return {"daemon", false, value + " (io_uring is refused to it: " + std::strerror(info.uring_error) + ")",
+            uring_advice()};
+  }
   return {"daemon", false, "none", "start penstockd: nothing reaches the disk and no dead letter is moved without it"};
 }
 

@@ -356,8 +356,11 @@ Result<BusInfo> Bus::describe() const {
   const shm::Handles& handles = state_->live.handles();
   for (const std::uint32_t slot : handles.all()) out.handles += handles.alive(slot) ? 1 : 0;
   out.daemon_pid = api::daemon_of(*state_);
-  if (out.daemon_pid)
-    out.backend = state_->live.header()->daemon_backend.load(std::memory_order_relaxed) == 1 ? "io_uring" : "pwrite";
+  if (out.daemon_pid) {
+    const std::uint64_t backend = state_->live.header()->daemon_backend.load(std::memory_order_relaxed);
+    out.backend = backend == 1 ? "io_uring" : "pwrite";
+    out.uring_error = int(backend >> 8);
+  }
   return out;
 }
 

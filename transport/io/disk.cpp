@@ -2,8 +2,9 @@
 
 namespace penstock::io {
 
-std::unique_ptr<Disk> make_disk(bool force_pwrite) {
-  std::unique_ptr<Disk> disk = force_pwrite ? nullptr : make_uring_disk();
+std::unique_ptr<Disk> make_disk(bool force_pwrite, int* refused) {
+  if (refused != nullptr) *refused = 0;
+  std::unique_ptr<Disk> disk = force_pwrite ? nullptr : make_uring_disk(refused);
   return disk != nullptr ? std::move(disk) : make_pwrite_disk();
 }
 

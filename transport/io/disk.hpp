@@ -51,10 +51,11 @@ class Disk {
   virtual std::size_t in_flight() const = 0;
 };
 
-// io_uring where the kernel grants it, else pwrite; `force_pwrite` does not ask.
-std::unique_ptr<Disk> make_disk(bool force_pwrite = false);
-// Null when the kernel refuses (ENOSYS, EPERM, ENOMEM) or lacks what is needed.
-std::unique_ptr<Disk> make_uring_disk();
+// io_uring where the kernel grants it, else pwrite; `force_pwrite` does not ask. `refused`: gets the errno for which it
+// is not io_uring, 0 when it is or was not asked for.
+std::unique_ptr<Disk> make_disk(bool force_pwrite = false, int* refused = nullptr);
+// Null when the kernel refuses (ENOSYS, EPERM, ENOMEM) or lacks what is needed (EOPNOTSUPP).
+std::unique_ptr<Disk> make_uring_disk(int* refused = nullptr);
 // `threads` 0: each submit does the whole job before it returns.
 std::unique_ptr<Disk> make_pwrite_disk(unsigned threads = 4);
 

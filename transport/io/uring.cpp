@@ -33,15 +33,16 @@ class UringDisk final : public Disk {
   UringDisk(const UringDisk&) = delete;
   UringDisk& operator=(const UringDisk&) = delete;
 
-  bool open() {
+  // 0, or the errno for which there is none.
+  int open() {
     io_uring_params parameters{};
-    if (io_uring_queue_init_params(kEntries, &ring_, &parameters) < 0) return false;
+    if (const int error = -io_uring_queue_init_params(kEntries, &ring_, &parameters); error > 0) return error;
     open_ = true;
     ops_.resize(kOpsMost);
     for (std::size_t i = kOpsMost; i > 0; --i) free_.push_back(i - 1);
     // NODROP: completions are never lost. EXT_ARG: waiting with a timeout takes no entry of its own.
     constexpr unsigned kNeeded = IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG | IORING_FEAT_SUBMIT_STABLE;
-    return (parameters.features & kNeeded) == kNeeded;
+    return (parameters.features & kNeeded) == kNeeded ? 0 : EOPNOTSUPP;
   }
 
   ~UringDisk() override {
@@ -186,9 +187,11 @@ class UringDisk final : public Disk {
 
 }  // namespace
 
-std::unique_ptr<Disk> make_uring_disk() {
+std::unique_ptr<Disk> make_uring_disk(int* refused) {
   auto disk = std::make_unique<UringDisk>();
-  if (!disk->open()) return nullptr;
+  const int error = disk->open();
+  if (refused != nullptr) *refused = error;
+  if (error != 0) return nullptr;
   return disk;
 }
 

@@ -16,7 +16,7 @@ struct LiveHeader {  // live/bus
   Word producer_sequence;                  // the next producer's number in generated ids
   Word handle_slots;                       // slot files below this number may exist
   alignas(kFalseShare) Word daemon_pid;    // of the daemon that holds daemon.lock, for people
-  Word daemon_backend;                     // 1: io_uring, 2: pwrite
+  Word daemon_backend;                     // 1: io_uring, 2: pwrite, plus 256 times the errno that refused io_uring
   Word daemon_started_ns;                  // realtime
   Word ordinals[kMaxTopics / 64];          // which wake ordinals are taken; changed under the bus lock
   // [access]: the Unix groups the live side was made for, each plus 1; 0: it is one user's. Never changed.

@@ -83,6 +83,7 @@ struct BusInfo {
   std::uint32_t topics = 0, groups = 0, handles = 0;
   std::optional<std::uint32_t> daemon_pid;  // nothing: no daemon runs
   std::string backend;                      // io_uring or pwrite; empty without a daemon
+  int uring_error = 0;                      // the errno for which it is not io_uring; 0: it is, or pwrite was asked for
 };
 
 struct RedriveFilter {
