@@ -71,7 +71,7 @@ Result<Log> Log::open(const std::string& bus_directory, const std::string& topic
   impl->directory = (*state)->topic_directory(topic);
   impl->topic_id = meta->topic_id;
   const bool durable = meta->options.durability == layout::Durability::disk;
-  if (durable && meta->clean != 0) impl->known_end = meta->next_offset;
+  if (durable && meta->clean != 0) impl->known_end = {meta->next_position, meta->next_offset};
   if ((*state)->live.header() != nullptr) {
     auto live = api::Topic::look(*state, topic);
     if (live)
@@ -137,9 +137,9 @@ Result<void> Log::Impl::scan_file(const ScanOptions& options, const LogVisitor& 
 }
 
 // A log that ends before the place at which its topic was stopped has lost its end.
-Result<void> Log::Impl::missing_end(Offset end, const Window& window) const {
-  if (end >= known_end) return {};
-  Item item{.kind = ItemKind::damage, .offset = end, .count = known_end - end};
+Result<void> Log::Impl::missing_end(Place end, const Window& window) const {
+  if (!ends_early(end)) return {};
+  Item item{.kind = ItemKind::damage, .offset = end.offset, .count = known_end.offset - end.offset};
   item.problem = "the end of the log is missing";
   window.damage(item, directory);
   return {};
@@ -164,7 +164,7 @@ Result<void> Log::Impl::forward(const ScanOptions& options, const LogVisitor& vi
   const bool by_time = options.from.kind() == StartAt::Kind::time;
   Offset end = stop.offset;
   if (!live && (options.from.kind() == StartAt::Kind::last || options.from.kind() == StartAt::Kind::end))
-    end = api::end_on_disk(directory, topic_id);
+    end = api::end_on_disk(directory, topic_id).offset;
   const auto from = wanted_from(options.from, place.offset, end);
   if (!from) return tl::unexpected(from.error());
   const Window window{options, *from, by_time ? std::optional(options.from.value()) : std::nullopt, visitor};
@@ -200,7 +200,7 @@ Result<void> Log::Impl::forward(const ScanOptions& options, const LogVisitor& vi
       place = {std::max(place.position, item->next.position), std::max(place.offset, item->next.offset)};
       if (item->kind != ItemKind::end) continue;
     }
-    if (!live) return missing_end(place.offset, window);
+    if (!live) return missing_end(place, window);
     if (on_disk) {
       const log::Ring& ring = live->ring();
       if (place.position < ring.base_position || place.offset < ring.base_offset)
@@ -357,7 +357,7 @@ Result<void> Log::scan(const ScanOptions& options, const LogVisitor& visitor) co
 
 Offset Log::end() const {
   if (impl_->live) return impl_->live->end().offset;
-  if (impl_->file.empty()) return api::end_on_disk(impl_->directory, impl_->topic_id);
+  if (impl_->file.empty()) return api::end_on_disk(impl_->directory, impl_->topic_id).offset;
   Offset end = 0;
   static_cast<void>(impl_->scan_file({}, {[&end](const EventView& event) {
                                             end = event.offset() + 1;
@@ -370,18 +370,18 @@ Offset Log::end() const {
 
 namespace api {
 
-Offset end_on_disk(const std::string& directory, std::uint64_t topic_id) {
+Place end_on_disk(const std::string& directory, std::uint64_t topic_id) {
   storage::LogReader reader(directory, topic_id);
   if (!reader.segments().empty() || reader.seek_start()) {
     const auto& firsts = reader.segments().first_offsets();
-    if (firsts.empty() || !reader.seek_offset(firsts.back())) return 0;
+    if (firsts.empty() || !reader.seek_offset(firsts.back())) return {};
     for (;;) {
       auto item = reader.next();
-      if (!item) return 0;
-      if (item->kind == ItemKind::end) return item->offset;
+      if (!item) return {};
+      if (item->kind == ItemKind::end) return {item->position, item->offset};
     }
   }
-  return 0;
+  return {};
 }
 
 }  // namespace api

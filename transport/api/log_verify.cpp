@@ -19,13 +19,13 @@ Result<std::vector<FileReport>> Log::verify() const {
   if (impl_->live) limit = storage::Boundary{impl_->live->durable_end().position, impl_->live->durable_end().offset};
   auto reports = storage::verify_directory(impl_->directory, limit, impl_->topic_id);
   if (!reports) return tl::unexpected(api::name(reports.error(), impl_->directory));
-  if (const Offset end = impl_->live ? impl_->known_end : api::end_on_disk(impl_->directory, impl_->topic_id);
-      end < impl_->known_end) {
+  const api::Place end = impl_->live ? impl_->known_end : api::end_on_disk(impl_->directory, impl_->topic_id);
+  if (impl_->ends_early(end)) {
     FileReport missing;
     missing.file = impl_->directory;
     missing.ok = false;
-    missing.problems.push_back("the end of the log is missing: offsets " + std::to_string(end) + " to " +
-                               std::to_string(impl_->known_end - 1));
+    missing.problems.push_back("the end of the log is missing: offsets " + std::to_string(end.offset) + " to " +
+                               std::to_string(impl_->known_end.offset - 1));
     reports->push_back(std::move(missing));
   }
   return reports;

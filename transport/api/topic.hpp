@@ -101,7 +101,7 @@ Result<void> create_topic(const StatePtr& state, std::string_view name, const To
 Result<void> delete_topic(const StatePtr& state, std::string_view name);
 
 // The offset after the last event in a topic's segments; 0 when there are none.
-Offset end_on_disk(const std::string& directory, std::uint64_t topic_id);
+Place end_on_disk(const std::string& directory, std::uint64_t topic_id);
 
 // Raises the bound of offsets that may be given, on disk first. Waits for the bus lock at most this long.
 Result<void> raise_offset_bound(Topic& topic, std::int64_t timeout_ns = 30'000'000'000);
