@@ -196,10 +196,22 @@ class Recovery {
       out_.found = recovery_case(look->facts);
       const Result<bool> stays = act(*look, last);
       if (!stays) return tl::unexpected(stays.error());
-      if (*stays) return {};
+      if (*stays) return look->front.header ? seal_before(last, *look->front.header) : Result<void>{};
     }
     out_.found = RecoveryCase::nothing;
     return {};
+  }
+
+  // The one before may be full and not sealed yet. All of it was on disk before the next held anything, so it goes up
+  // to there or is damaged; and what is damaged stays as it is.
+  Result<void> seal_before(std::size_t last, const layout::SegmentHeader& next) {
+    if (last == 0 || !options_.change) return {};
+    RecoverOptions until = options_;
+    until.durable = Boundary{next.first_position, next.first_offset};
+    const Result<Look> look = look_at(set_.path(last - 1), until);
+    if (!look || !look->front.header || !set_.holds(last - 1, *look->front.header)) return {};
+    const bool whole = look->facts.reached && look->end.position == next.first_position;
+    return look->facts.mark == MarkFact::open && whole ? seal_now(set_.path(last - 1), *look) : Result<void>{};
   }
 
   // A file of another topic is left as it is; OrderCheck tells of it. Should it stand in the place of one of ours, its

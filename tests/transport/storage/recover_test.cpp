@@ -188,6 +188,28 @@ TEST_F(RecoverTest, ASegmentThatWasNotClosedIsSealedWhereItEnds) {
   EXPECT_EQ(story().events, log_.events());
 }
 
+TEST_F(RecoverTest, AFullSegmentBeforeTheLastThatWasNotSealedYetIs) {
+  log_.write_open(dir_.path());
+  LogBuilder next(log_.mark().offset, log_.mark().position);
+  next.event("x").write_open(dir_.path());
+  EXPECT_TRUE(recover().problems.empty());
+  for (const LogBuilder* log : {&log_, &next}) {
+    EXPECT_TRUE(SegmentReader::open(log->path_in(dir_.path()))->sealed());
+    EXPECT_TRUE(verify_segment(log->path_in(dir_.path()))->ok);
+  }
+}
+
+TEST_F(RecoverTest, ADamagedSegmentBeforeTheLastIsNotCut) {
+  log_.write_open(dir_.path());
+  flip(path(), layout::segment_file_offset(70, 70) + layout::kLine + 8);  // the first payload
+  LogBuilder next(log_.mark().offset, log_.mark().position);
+  next.event("x").write_open(dir_.path());
+  const std::vector<std::byte> before = read_all(path());
+  static_cast<void>(recover());
+  EXPECT_EQ(read_all(path()), before);
+  EXPECT_EQ(story().events.size(), log_.events().size());  // one is lost, one is new
+}
+
 TEST_F(RecoverTest, ATailTornAtAnyByteIsCutAtTheLastWholeClaimAndSealed) {
   log_.write_open(dir_.path());
   const std::vector<std::byte> whole = read_all(path());
