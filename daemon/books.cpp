@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <unordered_set>
+#include <utility>
 
 #include "log/checksum.hpp"
 
@@ -51,38 +52,94 @@ DeadLetter without_note(DeadLetter letter, layout::Failure failure) {
 
 }  // namespace
 
-Result<void> Books::refresh() {
-  group_->refresh();
+bool Books::Sight::same(const Sight& other) const {
+  return signature == other.signature && std::abs(clock - other.clock) < kClockSet;
+}
+
+Result<void> Books::refresh(const Topics& all, const std::vector<TopicPtr>& fresh) {
+  const bool changed = group_->refresh() || !refreshed_;
+  refreshed_ = true;
   std::erase_if(watches_, [](const auto& watch) { return watch->feed.topic().deleted(); });
-  std::unordered_set<std::string> known;
-  for (const auto& watch : watches_) known.insert(watch->state->topic());
+  std::vector<TopicPtr> wanted = std::exchange(missing_, {});
+  std::unordered_set<const api::Topic*> known;
+  for (const TopicPtr& topic : wanted) known.insert(topic.get());
+  if (changed)
+    for (const auto& watch : watches_) known.insert(&watch->feed.topic());
+  const auto consider = [&](const TopicPtr& topic) {
+    const bool ours = topic->name() == group_->dlq() || group_->wants(topic->name());
+    if (ours && !known.contains(topic.get())) wanted.push_back(topic);
+  };
+  if (changed)
+    for (const auto& [name, topic] : all) consider(topic);
+  else
+    for (const TopicPtr& topic : fresh) consider(topic);
   Result<void> out;
-  for (const std::string& name : group_->topic_names()) {
-    if (known.contains(name) || !api::topic_exists(*group_->state(), name)) continue;
+  for (const TopicPtr& topic : wanted) {
+    if (topic->deleted()) continue;
+    auto done = watch(topic);
+    if (done) continue;
     // One that cannot be watched keeps no other from it.
-    if (auto added = watch(name); !added && out)
-      out = tl::unexpected(api::name(added.error(), "group " + this->name() + " in topic " + name));
+    missing_.push_back(topic);
+    // With [access] its members make it, and their user says whether we may write it.
+    if (done.error().code() != Errc::not_found && out)
+      out = tl::unexpected(api::name(done.error(), "group " + name() + " in topic " + topic->name()));
   }
   return out;
 }
 
-Result<void> Books::watch(const std::string& name) {
-  auto topic = api::Topic::open(group_->state(), name, false);
-  if (!topic && topic.error().code() == Errc::not_found) return {};
-  if (!topic) return tl::unexpected(topic.error());
-  auto opened = api::GroupState::open(group_, name, {});
-  // With [access] its members make it, and their user says whether we may write it.
-  if (!opened && opened.error().code() == Errc::not_found) return {};
+Result<void> Books::watch(const TopicPtr& topic) {
+  auto opened = api::GroupState::open(group_, topic->name(), {});
   if (!opened) return tl::unexpected(opened.error());
   if (!(*opened)->writable()) return api::refuse(Errc::permission, "the place of group " + group_->name());
-  auto watch = std::make_unique<Watch>(Watch{std::move(*opened), api::Feed(std::move(*topic), false)});
+  auto watch = std::make_unique<Watch>(Watch{std::move(*opened), api::Feed(topic, false)});
   watch->dead_seen = ~0ull;  // there may be letters from before
+  const layout::GroupTopicControl& control = *watch->state->control();
+  watch->saved = {control.saved.load(), std::int64_t(control.saved_clock.load())};
   watches_.push_back(std::move(watch));
   return {};
 }
 
-void Books::listen(const shm::Sleeper& sleeper) const {
-  for (const auto& watch : watches_) sleeper.listen(watch->state->sleepers());
+bool Books::is_saved(const Watch& watch) const {
+  return watch.bytes.empty() && sight(watch).same(watch.saved) && !asked(watch);
+}
+
+// What no ring tells of: when letters are to be moved that are there, and leases may have run out or lost their owner.
+std::int64_t Books::next_round(const Watch& watch, std::int64_t now) const {
+  const group::GroupTopic& engine = watch.state->engine();
+  std::int64_t next = INT64_MAX;
+  if (engine.dead_raised() != watch.dead_seen) next = std::max(quiet_until_, now);
+  if (engine.wants_sweep() || (engine.waits_for_clock() && engine.clock_ahead(api::instant()) != 0))
+    next = std::min(next, next_sweep_);
+  return next;
+}
+
+// A place that changed since it was saved has a round coming, which finds what changes until then, and need not ring:
+// members ring for one change in that time, however many there are.
+std::int64_t Books::rest(std::int64_t now) {
+  std::int64_t next = INT64_MAX;
+  rested_ = true;
+  if (deleted()) return next;
+  for (const auto& watch : watches_) {
+    if (!resting(*watch, now)) put_to_rest(*watch, now);
+    rested_ &= watch->rests_until != 0;
+    next = std::min(next, watch->rests_until != 0 ? watch->rests_until : next_checkpoint_);
+  }
+  return next;
+}
+
+void Books::put_to_rest(Watch& watch, std::int64_t now) {
+  watch.rests_until = 0;
+  if (is_saved(watch)) {
+    // The bit first, then a last look: who changed something before the bit was there did not ring.
+    sleeper_.listen(watch.state->keepers());
+    const std::int64_t next = next_round(watch, now);
+    if (is_saved(watch)) watch.rests_until = std::max<std::int64_t>(next, 1);
+  }
+  if (watch.rests_until == 0) sleeper_.leave(watch.state->keepers());
+}
+
+void Books::wake_all() {
+  for (const auto& watch : watches_) watch->rests_until = 0;
 }
 
 Result<void> Books::open_writer(const api::Topic& origin) {
@@ -168,6 +225,9 @@ Result<bool> Books::move_one(Watch& watch, const group::CellView& cell) {
 
 bool Books::work(std::int64_t now, std::int64_t deadline, std::int64_t checkpoint_every) {
   const bool moved = move_letters(now, deadline);
+  // What just changed after a rest is not written at once: more is coming, and the disk has the events to write.
+  if (std::exchange(rested_, false))
+    next_checkpoint_ = std::max(next_checkpoint_, api::monotonic_ns() + checkpoint_every / 2);
   const auto paced = [](std::int64_t& next, std::int64_t every, auto&& work) {
     const std::int64_t began = api::monotonic_ns();
     if (began < next) return;
@@ -176,7 +236,7 @@ bool Books::work(std::int64_t now, std::int64_t deadline, std::int64_t checkpoin
     next = ended + std::max(every, kShare * (ended - began));
   };
   paced(next_sweep_, kSweepEvery, [this] { sweep(); });
-  paced(next_checkpoint_, checkpoint_every, [this] { checkpoint(false); });
+  paced(next_checkpoint_, checkpoint_every, [this, deadline] { checkpoint(false, deadline); });
   return moved;
 }
 
@@ -185,6 +245,7 @@ bool Books::move_letters(std::int64_t now, std::int64_t deadline) {
   bool moved = false;
   for (std::size_t i = 0; i < watches_.size(); ++i) {
     const auto& watch = watches_[(turn_ + i) % watches_.size()];
+    if (resting(*watch, now)) continue;
     const std::uint64_t raised = watch->state->engine().dead_raised();
     if (raised == watch->dead_seen) continue;
     std::vector<group::CellView> dead;
@@ -222,6 +283,7 @@ void Books::sweep() {
   const shm::Handles& handles = group_->state()->live.handles();
   for (const auto& watch : watches_) {
     const group::Instant at = api::instant();
+    if (resting(*watch, at.now)) continue;
     if (!watch->state->engine().wants_sweep() && watch->state->engine().clock_ahead(at) == 0) continue;
     const group::Sweep swept = watch->state->engine().sweep(
         at, [&handles](std::uint32_t slot, std::uint32_t incarnation) { return handles.dead(slot, incarnation); });
@@ -231,7 +293,7 @@ void Books::sweep() {
 
 // Changes whenever something was taken, settled or failed, and when the clock was set: a checkpoint tells by wall time
 // when retries are due, and how long ago ids were done.
-std::uint64_t Books::signature(const Watch& watch) const {
+Books::Sight Books::sight(const Watch& watch) const {
   const layout::GroupTopicControl* control = watch.state->control();
   const std::uint64_t words[] = {control->cursor.low,
                                  control->cursor.high,
@@ -245,9 +307,9 @@ std::uint64_t Books::signature(const Watch& watch) const {
                                  control->in_flight.load(),
                                  control->expired_skipped.load(),
                                  control->next_due.load(),
-                                 control->letters_allocated.load(),
-                                 std::uint64_t(clock_)};
-  return log::hash64(words, sizeof words, 1);
+                                 control->letters_allocated.load()};
+  const group::Instant at = api::instant();
+  return {log::hash64(words, sizeof words, 1), at.wall - at.now};
 }
 
 // Whoever appended to it: a daemon before us may have settled an event whose letter is not on disk yet.
@@ -262,36 +324,59 @@ bool Books::dlq_on_disk(const Watch& watch) const {
   return topic == nullptr || topic->durable_end().offset >= watch.dlq_end;
 }
 
-// A checkpoint that no longer has a dead event is written only once its letter is on disk.
-void Books::checkpoint(bool force) {
+void Books::checkpoint(bool force, std::int64_t deadline) {
   if (deleted()) return;
-  const group::Instant at = api::instant();
-  if (std::abs(at.wall - at.now - clock_) >= kClockSet) clock_ = at.wall - at.now;
-  for (const auto& watch : watches_) {
-    layout::GroupTopicControl& control = *watch->state->control();
-    if (watch->bytes.empty()) {
-      const std::uint64_t now = signature(*watch);
-      if (now == watch->saved && control.checkpoint_asked.load() <= control.checkpoint_done.load()) continue;
-      watch->number = control.checkpoint_begun.fetch_add(1) + 1;
-      watch->bytes_signature = now;
-      api::take_checkpoint(*watch->state, watch->bytes);
-      watch->dlq_end = dlq() != nullptr ? dlq()->end().offset : 0;
-    }
-    if (!dlq_on_disk(*watch)) continue;
-    auto written = api::write_checkpoint(*watch->state, watch->bytes, force);
-    if (!written) {
-      if (!state_told_) log_(2, "group " + name() + ": its state is not written to disk: " + written.error().message());
-      state_told_ = true;
-      control.checkpoint_error.store(written.error().detail() == 0 ? EIO : written.error().detail());
-    } else {
-      watch->saved = watch->bytes_signature;
-      state_told_ = false;
-      control.checkpoint_error.store(0);
-      control.checkpoint_done.store(watch->number);
-    }
-    if (watch->number <= control.checkpoint_asked.load()) watch->state->ring();
-    watch->bytes.clear();
+  std::int64_t now = api::monotonic_ns();
+  for (std::size_t i = 0; i < watches_.size(); ++i) {
+    Watch& watch = *watches_[(saved_turn_ + i) % watches_.size()];
+    if (resting(watch, now)) continue;
+    save(watch, force);
+    now = api::monotonic_ns();
+    if (now < deadline) continue;
+    saved_turn_ = (saved_turn_ + i + 1) % watches_.size();
+    return;
   }
+}
+
+// A checkpoint that no longer has a dead event is written only once its letter is on disk.
+void Books::save(Watch& watch, bool force) {
+  layout::GroupTopicControl& control = *watch.state->control();
+  if (watch.bytes.empty()) {
+    if (is_saved(watch)) return;
+    const Sight now = sight(watch);  // before the number is given, and the state read
+    watch.number = control.checkpoint_begun.fetch_add(1) + 1;
+    // A memory topic's events are gone with the live side, and nobody would read what was known of them.
+    if (!watch.feed.topic().durable()) return keep(watch, now);
+    watch.bytes_sight = now;
+    api::take_checkpoint(*watch.state, watch.bytes);
+    watch.dlq_end = dlq() != nullptr ? dlq()->end().offset : 0;
+  }
+  if (!dlq_on_disk(watch)) return;
+  auto written = api::write_checkpoint(*watch.state, watch.bytes, force);
+  watch.bytes.clear();
+  if (written) {
+    state_told_ = false;
+    return keep(watch, watch.bytes_sight);
+  }
+  if (!state_told_) log_(2, "group " + name() + ": its state is not written to disk: " + written.error().message());
+  state_told_ = true;
+  control.checkpoint_error.store(written.error().detail() == 0 ? EIO : written.error().detail());
+  if (watch.number <= control.checkpoint_asked.load()) watch.state->ring();
+}
+
+bool Books::asked(const Watch& watch) const {
+  const layout::GroupTopicControl& control = *watch.state->control();
+  return control.checkpoint_asked.load() > control.checkpoint_done.load();
+}
+
+void Books::keep(Watch& watch, const Sight& sight) const {
+  layout::GroupTopicControl& control = *watch.state->control();
+  watch.saved = sight;
+  control.saved.store(sight.signature);
+  control.saved_clock.store(std::uint64_t(sight.clock));
+  control.checkpoint_error.store(0);
+  control.checkpoint_done.store(watch.number);
+  if (watch.number <= control.checkpoint_asked.load()) watch.state->ring();
 }
 
 }  // namespace penstock::daemon

@@ -11,7 +11,8 @@
 namespace penstock::daemon {
 namespace {
 
-constexpr std::int64_t kLookEvery = 1'000'000'000;
+constexpr std::int64_t kLookShare = 2000;        // a look for old tombstones takes no more of a processor's time
+constexpr std::int64_t kAskAgain = 100'000'000;  // for the bus lock, which somebody else has
 constexpr std::int64_t kRetryAfter = 60'000'000'000;
 constexpr std::int64_t kCheckpointPatience = 10'000'000'000;
 
@@ -40,6 +41,8 @@ bool Compactor::step(std::int64_t now, Persister& persister, const ClockJumps& j
     return false;
   }
   if (now < next_look_) return false;
+  const std::int64_t began = io::processor_ns();
+  looked_ = now;
   next_look_ = now + kLookEvery;
   tombstones_before_ = jumps.before(now, api::now_ns(), state_->settings.tombstones.count());
   if (known_.size() > topics.size()) known_.clear();  // of topics that were deleted, too
@@ -49,7 +52,16 @@ bool Compactor::step(std::int64_t now, Persister& persister, const ClockJumps& j
     turn_ = at + 1;
     return true;
   }
+  next_look_ = now + std::max(kLookEvery, kLookShare * (io::processor_ns() - began));
   return false;
+}
+
+std::int64_t Compactor::next_step(std::int64_t now, const Persister& persister) const {
+  if (thread_.joinable()) return news_.load(std::memory_order_acquire) ? now + kAskAgain : INT64_MAX;
+  if (job_) return job_->deadline;
+  const Topics& topics = persister.topics();
+  const bool wanted = std::any_of(topics.begin(), topics.end(), [](const auto& topic) { return topic->compacts(); });
+  return wanted ? next_look_ : INT64_MAX;
 }
 
 // What a segment is changes once after it was sealed: when it is compacted, which is done here.

@@ -27,9 +27,13 @@ class Compactor {
 
   // Begins, allows, and ends what is to be begun, allowed and ended. True: there may be more at once. `now`: monotonic.
   bool step(std::int64_t now, Persister& persister, const ClockJumps& jumps);
+  void written() { next_look_ = std::min(next_look_, looked_ + kLookEvery); }  // there may be more to compact
+  // When step() is wanted, though nobody calls `wake` and the daemon writes no more until then.
+  std::int64_t next_step(std::int64_t now, const Persister& persister) const;
   void stop();
 
  private:
+  static constexpr std::int64_t kLookEvery = 1'000'000'000;
   using Topics = std::vector<std::unique_ptr<TopicPersister>>;
   struct Sealed {  // what is known of a segment
     std::uint64_t bytes = 0, end = 0, compacted = 0;
@@ -69,7 +73,7 @@ class Compactor {
   const Log& log_;
   std::function<void()> wake_;
   std::map<std::uint64_t, Known> known_;  // by topic_id
-  std::int64_t next_look_ = 0;
+  std::int64_t looked_ = 0, next_look_ = 0;
   std::size_t turn_ = 0;                // whose topic is next
   std::int64_t tombstones_before_ = 0;  // wall, at the last look
   std::optional<Job> job_;

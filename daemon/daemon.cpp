@@ -27,14 +27,19 @@ struct Daemon::Impl {
   void run();
 };
 
+constexpr std::int64_t kLookAtClock = 1'000'000'000;
+
 // Registers everywhere, looks once more, and sleeps.
 void Daemon::Impl::rest(const shm::Sleeper& sleeper) {
   const std::uint32_t seen = sleeper.read();
   rounds->listen(sleeper);
   const std::int64_t now = api::monotonic_ns();
   if (stopping.load(std::memory_order_seq_cst) || rounds->work(now)) return;
-  const std::int64_t wake = rounds->next_round(now);
-  if (wake > now) sleeper.sleep(seen, wake - now);
+  const std::int64_t wake = rounds->rest(now);
+  for (std::int64_t left = wake - now; left > 0; left = wake - api::monotonic_ns()) {
+    sleeper.sleep(seen, std::min(left, kLookAtClock));
+    if (sleeper.wary() || sleeper.read() != seen || rounds->clock_set(api::monotonic_ns())) return;
+  }
 }
 
 void Daemon::Impl::run() {

@@ -26,7 +26,9 @@ bool Persister::step(std::int64_t now, std::int64_t wait_ns) {
   if (!reaped) log_(2, "the disk: " + reaped.error().message());
   for (const io::Completion& completion : done_) {
     constexpr std::uint64_t kTags = TopicPersister::kTags;
-    topics_[completion.tag / kTags]->complete(completion.tag % kTags, completion.error, now);
+    TopicPersister& topic = *topics_[completion.tag / kTags];
+    topic.complete(completion.tag % kTags, completion.error, now);
+    keep_ahead(topic.topic());
     did = true;
   }
   return did;
@@ -65,9 +67,14 @@ Result<void> Persister::close() {
   return out;
 }
 
-void Persister::mend_one_index() {
-  for (const auto& topic : topics_)
-    if (topic->mend_index()) return;
+bool Persister::mend_one_index() {
+  return std::any_of(topics_.begin(), topics_.end(), [](const auto& topic) { return topic->mend_index(); });
+}
+
+// So that no producer has to raise the bound of offsets itself, which costs it a flush. Who holds the bus lock just
+// now is not waited for.
+void keep_ahead(api::Topic& topic) {
+  if (!topic.deleted() && api::offsets_run_low(topic)) static_cast<void>(api::raise_offset_bound(topic, 0));
 }
 
 }  // namespace penstock::daemon

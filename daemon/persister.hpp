@@ -36,8 +36,15 @@ class TopicPersister {
   const std::shared_ptr<api::Topic>& shared_topic() const { return topic_; }
   // Everything on disk is sealed and marked. Call when nothing is in flight.
   Result<void> close();
-  bool compacts() const { return compacts_; }  // as topic.meta said when retention last looked
-  void set_compacts(bool compacts) { compacts_ = compacts; }
+  // What retention and compaction go by, as topic.meta had it when it was at this version.
+  struct Kept {
+    std::uint64_t meta_version = ~0ull, bytes = 0;
+    std::int64_t age = 0;
+    bool compact = false;
+    std::int64_t look_at = 0;  // when segments may be given up next, by the clock that nobody sets; 0: now
+  };
+  Kept& kept() { return kept_; }
+  bool compacts() const { return kept_.compact; }
   // This segment's index is made by somebody else.
   void leave_index(std::uint64_t first_offset) { std::erase(unindexed_, first_offset); }
   // Writes one index that is missing, as of a segment that a killed daemon left. False: none is.
@@ -76,7 +83,7 @@ class TopicPersister {
   std::vector<std::uint64_t> unindexed_;  // first offsets of segments without an index
   std::int64_t retry_at_ = 0;             // after a failure, by the clock that nobody sets; 0: at once
   int failures_ = 0;                      // in a row
-  bool compacts_ = false;
+  Kept kept_;
 };
 
 class Persister {
@@ -94,7 +101,7 @@ class Persister {
   // Writes until everything that was committed when it was called is on disk, or the disk refuses, or the deadline.
   Result<void> drain(std::int64_t deadline_ns);
   Result<void> close();
-  void mend_one_index();
+  bool mend_one_index();  // false: none is missing
   std::vector<std::unique_ptr<TopicPersister>>& topics() { return topics_; }
   const std::vector<std::unique_ptr<TopicPersister>>& topics() const { return topics_; }
 
@@ -105,5 +112,7 @@ class Persister {
   std::vector<std::unique_ptr<TopicPersister>> topics_;
   std::vector<io::Completion> done_;
 };
+
+void keep_ahead(api::Topic& topic);  // raises the bound of its offsets when they run low
 
 }  // namespace penstock::daemon

@@ -13,9 +13,12 @@ namespace penstock::daemon {
 // itself is as old as what they are kept for; set back, they only seem younger.
 class ClockJumps {
  public:
-  void look(std::int64_t now, std::int64_t wall);  // now and then
+  bool set(std::int64_t now, std::int64_t wall) const;  // somebody did, ahead or back, since the last look
+  void look(std::int64_t now, std::int64_t wall);       // now and then
   // Events stamped earlier are older than this.
   std::int64_t before(std::int64_t now, std::int64_t wall, std::int64_t age) const;
+  // When that is no longer so many nanoseconds ago, though nobody sets the clock.
+  std::int64_t until(std::int64_t now, std::int64_t age) const;
 
  private:
   struct Jump {
@@ -29,12 +32,16 @@ class Retention {
  public:
   explicit Retention(const Log& log) : log_(log) {}
 
-  // Each second or so. `wall`: the time by the wall clock.
-  void step(std::int64_t wall, Persister& persister);
+  // True: somebody set the clock since the last look, so what was to be done when has to be reckoned anew.
+  bool look_at_clock(std::int64_t now, std::int64_t wall, Persister& persister);
+  // Deletes what is to go. Returns when there may be more, should nothing be written until then and nobody set the
+  // clock; by the clock that nobody sets. `wall`: the time by the wall clock.
+  std::int64_t step(std::int64_t wall, Persister& persister);
   const ClockJumps& jumps() const { return jumps_; }
 
  private:
-  void retain(TopicPersister& persister, std::int64_t wall);
+  std::int64_t retain(TopicPersister& persister, std::int64_t wall);
+  std::int64_t give_up_segments(TopicPersister& persister, std::int64_t now, std::int64_t wall);
 
   const Log& log_;
   ClockJumps jumps_;

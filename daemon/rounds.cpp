@@ -7,18 +7,20 @@
 #include <cerrno>
 #include <fstream>
 #include <thread>
-#include <unordered_set>
 
 #include "storage/recover.hpp"
 
 namespace penstock::daemon {
 namespace {
 
-constexpr std::int64_t kTick = 100'000'000;           // how long an idle daemon sleeps at most
+constexpr std::int64_t kTick = 100'000'000;  // a sleep while a claim is open, whose owner may die without a sound
+// Who dies between its news and the ring tells nobody: now and then everything is looked at. An idle daemon takes no
+// more than one part in so many of a processor for it, as long as it looks at all.
+constexpr std::int64_t kLookEvery = 1'000'000'000, kLookShare = 2000, kLookAtLeast = 30'000'000'000;
 constexpr std::int64_t kBooksTurn = 20'000'000;       // after so long the disk is looked at again
 constexpr std::size_t kOrderTurn = 16;                // segments whose first page is looked at in an idle round
 constexpr std::size_t kNewGroups = 256;               // names of groups looked at in a round: there may be any number
-constexpr std::int64_t kRetainEvery = 1'000'000'000;  // old segments, and what nobody told of
+constexpr std::int64_t kRetainEvery = 1'000'000'000;  // old segments
 constexpr std::int64_t kReapWait = 200'000;      // completions are waited for this long before new work is looked for
 constexpr std::int64_t kDrain = 30'000'000'000;  // a stop waits this long for the disk
 constexpr std::int64_t kLastBreath = 5'000'000'000;  // a killed daemon's files are closed within this
@@ -45,12 +47,6 @@ bool lock_or_outlive(const shm::Fd& lock, const api::State& state) {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   return true;
-}
-
-// So that no producer has to raise the bound of offsets itself, which costs it a flush. Who holds the bus lock just
-// now is not waited for.
-void keep_ahead(api::Topic& topic) {
-  if (!topic.deleted() && api::offsets_run_low(topic)) static_cast<void>(api::raise_offset_bound(topic, 0));
 }
 
 }  // namespace
@@ -96,35 +92,27 @@ Result<std::unique_ptr<Rounds>> Rounds::open(const api::StatePtr& state, const D
   return out;
 }
 
-Result<void> Rounds::add_topic(const std::string& name) {
-  auto topic = api::Topic::open(state_, name, true);
-  if (!topic) {
-    if (topic.error().code() == Errc::not_found) return {};
-    return tl::unexpected(topic.error());
-  }
-  if (!(*topic)->durable()) {
-    memory_topics_.push_back(std::move(*topic));
-    return {};
-  }
-  // What a daemon before us left unsealed is made sound; the ring still holds what it had not flushed.
+// What a daemon before us left unsealed is made sound; the ring still holds what it had not flushed.
+Result<void> Rounds::persist(const TopicPtr& topic) {
+  const std::string& name = topic->name();
   auto meta = api::read_topic_meta(*state_, name);
   storage::RecoverOptions recover;
-  recover.durable = storage::Boundary{(*topic)->durable_end().position, (*topic)->durable_end().offset};
+  recover.durable = storage::Boundary{topic->durable_end().position, topic->durable_end().offset};
   recover.bus_id = state_->bus_id;
   recover.mode = state_->access().topic_file();
   auto recovered =
-      storage::recover_topic((*topic)->directory(), meta ? std::optional(*meta) : std::nullopt, !meta, recover);
+      storage::recover_topic(topic->directory(), meta ? std::optional(*meta) : std::nullopt, !meta, recover);
   if (!recovered) {
     // Who waits is told.
     const std::uint32_t detail = recovered.error().detail();
-    (*topic)->writable()->durable_error.store(detail != 0 ? detail : EIO, std::memory_order_seq_cst);
-    (*topic)->ring_all();
+    topic->writable()->durable_error.store(detail != 0 ? detail : EIO, std::memory_order_seq_cst);
+    topic->ring_all();
     return tl::unexpected(api::name(recovered.error(), "topic " + name + " is not written to disk"));
   }
   for (const std::string& problem : recovered->problems) log_(1, "topic " + name + ": " + problem);
-  storage::remove_unfinished((*topic)->directory());
-  order_.emplace_back(name, storage::OrderCheck((*topic)->directory(), (*topic)->header().topic_id));
-  persister_.add(std::move(*topic), api::Place{recovered->log_position, recovered->log_offset});
+  storage::remove_unfinished(topic->directory());
+  order_.emplace_back(name, storage::OrderCheck(topic->directory(), topic->header().topic_id));
+  persister_.add(topic, api::Place{recovered->log_position, recovered->log_offset});
   return {};
 }
 
@@ -137,60 +125,92 @@ void Rounds::check_some_order() {
 }
 
 void Rounds::find_groups() {
-  std::erase_if(books_, [](const auto& book) { return book->deleted(); });
-  std::unordered_set<std::string> known;
-  for (const auto& book : books_) known.insert(book->name());
+  std::erase_if(books_, [](const auto& book) { return book.second->deleted(); });
   const std::vector<std::string> names = api::group_names(*state_);
   const std::size_t most = state_->access().shared ? kNewGroups : names.size();
   for (std::size_t i = 0, looked_at = 0; i < names.size() && looked_at < most; ++i) {
     const std::string& name = names[(groups_turn_ + i) % names.size()];
-    if (known.contains(name)) continue;
+    if (books_.contains(name)) continue;
     ++looked_at;
     auto group = api::Group::open(state_, name);
     // With [access] one that its user has not opened since the live side was made is his to open.
-    if (group && (*group)->live()) books_.push_back(std::make_unique<Books>(std::move(*group), log_));
+    if (group && (*group)->live()) books_.emplace(name, std::make_unique<Books>(std::move(*group), sleeper(), log_));
     if (looked_at == most) groups_turn_ = (groups_turn_ + i + 1) % names.size();
   }
+  turns_.clear();
+  for (const auto& [name, book] : books_) turns_.push_back(book.get());
 }
 
-// True: there is one that was not known.
-bool Rounds::find_topics(std::set<std::string>& complaints) {
-  const auto count = [this] { return persister_.topics().size() + memory_topics_.size(); };
+// Those that are new to us.
+std::vector<TopicPtr> Rounds::find_topics(std::set<std::string>& complaints) {
   persister_.remove_deleted();
-  std::erase_if(memory_topics_, [](const auto& topic) { return topic->deleted(); });
-  std::unordered_set<std::string> known;
-  for (const auto& topic : persister_.topics())
-    if (!topic->topic().deleted()) known.insert(topic->topic().name());
-  for (const auto& topic : memory_topics_) known.insert(topic->name());
-  const std::size_t before = count();
+  std::erase_if(topics_, [](const auto& topic) { return topic.second->deleted(); });
+  std::vector<TopicPtr> fresh;
   for (const std::string& name : api::topic_names(*state_)) {
-    if (known.contains(name)) continue;
-    if (auto added = add_topic(name); !added) complaints.insert(added.error().message());
+    if (topics_.contains(name)) continue;
+    auto topic = api::Topic::open(state_, name, true);
+    if (topic) {
+      topics_.emplace(name, *topic);
+      if ((*topic)->durable()) unpersisted_.push_back(*topic);
+      fresh.push_back(std::move(*topic));
+    } else if (topic.error().code() != Errc::not_found) {
+      complaints.insert(topic.error().message());
+    }
   }
-  return count() > before;
+  std::erase_if(unpersisted_, [&](const TopicPtr& topic) {
+    if (topic->deleted()) return true;
+    auto done = persist(topic);
+    if (!done) complaints.insert(done.error().message());
+    return done.has_value();
+  });
+  return fresh;
 }
 
-// Who makes a topic or a group tells of it afterwards, and may die in between: so we look now and then, and tell
-// members and readers of each topic that is new to us.
+bool Rounds::news() const {
+  return state_->live.header()->topics_epoch.load(std::memory_order_seq_cst) != topics_epoch_ ||
+         state_->live.groups_epoch().load(std::memory_order_seq_cst) != groups_epoch_;
+}
+
+// Who makes a topic or a group tells of it afterwards, and may die in between: so we tell members and readers of each
+// topic that is new to us.
 void Rounds::refresh() {
-  const layout::LiveHeader* live = state_->live.header();
-  const std::uint64_t topic_news = live->topics_epoch.load(std::memory_order_seq_cst);
-  const std::uint64_t group_news = state_->live.groups_epoch().load(std::memory_order_seq_cst);
-  if (looked_ && topic_news == topics_epoch_ && group_news == groups_epoch_) return;
+  const std::int64_t began = api::monotonic_ns();
+  topics_epoch_ = state_->live.header()->topics_epoch.load(std::memory_order_seq_cst);
+  groups_epoch_ = state_->live.groups_epoch().load(std::memory_order_seq_cst);
   std::set<std::string> complaints;
-  const bool found = find_topics(complaints);
+  const std::vector<TopicPtr> fresh = find_topics(complaints);
   find_groups();
-  for (const auto& book : books_)
-    if (auto done = book->refresh(); !done) complaints.insert(done.error().message());
+  for (Books* book : turns_)
+    if (auto done = book->refresh(topics_, fresh); !done) complaints.insert(done.error().message());
   for (const std::string& complaint : complaints)
     if (!refused_.contains(complaint)) log_(2, complaint);
   refused_ = std::move(complaints);
-  looked_ = true;
-  topics_epoch_ = topic_news;
-  groups_epoch_ = group_news;
-  if (!found) return;
+  next_retain_ = 0;  // a retention may be what was changed
+  const std::int64_t ended = api::monotonic_ns();
+  refresh_rest_ = ended + (ended - began);
+  if (fresh.empty()) return;
   state_->announce_topics();
   ++topics_epoch_;  // that is no news to us
+}
+
+// Leases, retries and what is kept for a time run by the clock that nobody sets; when and how long in wall time was
+// reckoned by the other.
+void Rounds::look_at_clock(std::int64_t now) {
+  const std::int64_t wall = api::now_ns();
+  if (retention_.look_at_clock(now, wall, persister_)) {
+    for (Books* book : turns_) book->wake_all();
+    next_retain_ = 0;
+  }
+}
+
+// Some news never comes, with [access] consumers can take back that of a group, and what was refused may be mended.
+void Rounds::look_at_all(std::int64_t now) {
+  next_look_ = now + kLookEvery;
+  look_began_ = io::processor_ns();
+  worked_ = false;
+  refresh();
+  for (Books* book : turns_) book->wake_all();
+  for (const auto& [name, topic] : topics_) keep_ahead(*topic);
 }
 
 // Each group in its turn. Their members write what is read here, so no group's pages may keep the disk waiting.
@@ -199,34 +219,42 @@ bool Rounds::keep_books(std::int64_t now) {
   const std::int64_t deadline = now + kBooksTurn;
   bool did = false;
   std::int64_t ended = now;
-  for (std::size_t i = 0; i < books_.size(); ++i) {
-    did |= books_[(books_turn_ + i) % books_.size()]->work(now, deadline, options_.checkpoint_every.count());
+  for (std::size_t i = 0; i < turns_.size(); ++i) {
+    did |= turns_[(books_turn_ + i) % turns_.size()]->work(now, deadline, options_.checkpoint_every.count());
     ended = api::monotonic_ns();
     if (ended < deadline) continue;
-    books_turn_ = (books_turn_ + i + 1) % books_.size();
+    books_turn_ = (books_turn_ + i + 1) % turns_.size();
     books_rest_ = ended + (ended - now);
+    worked_ |= did;
     return true;
   }
+  if (!did) books_rest_ = ended + (ended - now);
+  worked_ |= did;
   return did;
 }
 
+void Rounds::retain(std::int64_t now, bool did) {
+  written_ |= did;
+  if (now < next_retain_ && !(written_ && now >= retained_ + kRetainEvery)) return;
+  retained_ = now;
+  written_ = did;
+  next_retain_ = retention_.step(api::now_ns(), persister_);
+  if (next_retain_ != INT64_MAX) next_retain_ = std::max(next_retain_, now + kRetainEvery);
+  if (!did && persister_.mend_one_index()) next_retain_ = std::min(next_retain_, now + kRetainEvery);
+}
+
 bool Rounds::work(std::int64_t now) {
-  refresh();
+  look_at_clock(now);
+  if (now >= next_look_)
+    look_at_all(now);
+  else if (now >= refresh_rest_ && news())
+    refresh();
   bool did = persister_.step(api::now_ns(), kReapWait);
+  worked_ |= did;
+  if (did) compactor_.written();
+  retain(now, did);
   did |= keep_books(now);
-  if (now >= next_checkpoint_) {
-    next_checkpoint_ = now + options_.checkpoint_every.count();
-    for (const auto& topic : persister_.topics()) keep_ahead(topic->topic());
-    for (const auto& topic : memory_topics_) keep_ahead(*topic);
-  }
-  if (now >= next_retain_) {
-    retention_.step(api::now_ns(), persister_);
-    if (!did) persister_.mend_one_index();
-    next_retain_ = now + kRetainEvery;
-    // Some news never comes, with [access] consumers can take back that of a group, and what was refused may be mended.
-    looked_ = false;
-  }
-  did |= compactor_.step(now, persister_, retention_.jumps());
+  did |= compactor_.step(now, persister_, retention_.jumps());  // after the checkpoints that it waits for
   if (!did) check_some_order();
   return did || !order_.empty() || !persister_.idle();
 }
@@ -234,34 +262,49 @@ bool Rounds::work(std::int64_t now) {
 void Rounds::listen(const shm::Sleeper& sleeper) const {
   sleeper.listen(state_->live.mask(layout::kBusOrdinal));
   for (const auto& topic : persister_.topics()) sleeper.listen(topic->topic().mask());
-  for (const auto& book : books_) book->listen(sleeper);
 }
 
-std::int64_t Rounds::next_round(std::int64_t now) const { return std::min(next_checkpoint_, now + kTick); }
+std::int64_t Rounds::rest(std::int64_t now) {
+  std::int64_t next = INT64_MAX;
+  for (Books* book : turns_) next = std::min(next, book->rest(now));
+  // What a look costs that found nothing to do. Where there is something, it is no idle daemon; and what could not be
+  // taken over is tried again soon.
+  if (look_began_ && !worked_ && refused_.empty()) {
+    const std::int64_t cost = io::processor_ns() - *look_began_;
+    next_look_ = std::max(next_look_, now + std::min(kLookShare * cost, kLookAtLeast));
+  }
+  look_began_.reset();
+  next = std::min({std::max(next, books_rest_), next_look_, next_retain_, compactor_.next_step(now, persister_)});
+  if (written_) next = std::min(next, retained_ + kRetainEvery);
+  if (news()) next = std::min(next, refresh_rest_);
+  return persister_.behind() ? std::min(next, now + kTick) : next;
+}
 
 Result<void> Rounds::finish() {
   compactor_.stop();
   refresh();
   const std::int64_t deadline = api::monotonic_ns() + kDrain;
   Result<void> out = persister_.drain(deadline);
-  for (const auto& book : books_) book->move_letters(INT64_MAX, INT64_MAX);
+  for (Books* book : turns_) {
+    book->wake_all();
+    book->move_letters(INT64_MAX, INT64_MAX);
+  }
   refresh();  // a letter may have been its queue's first
   if (auto again = persister_.drain(deadline); !again) out = again;
-  for (const auto& book : books_) {
-    book->checkpoint(false);  // one that was waiting for its letters
-    book->checkpoint(out.has_value());
+  for (Books* book : turns_) {
+    book->checkpoint(false, INT64_MAX);  // one that was waiting for its letters
+    book->checkpoint(out.has_value(), INT64_MAX);
   }
   if (auto closed = persister_.close(); !closed) out = closed;
   auto held = api::BusLock::take(state_->directory);
   if (!held) return out;
-  const auto settle = [this](api::Topic& topic) {
-    if (topic.deleted() || api::has_producer(topic)) return;
-    if (topic.durable() && topic.durable_end().position < topic.end().position) return;
-    if (auto settled = api::settle_offset_bound(topic); !settled)
-      log_(1, "topic " + topic.name() + ": " + settled.error().message());
-  };
-  for (const auto& topic : persister_.topics()) settle(topic->topic());
-  for (const auto& topic : memory_topics_) settle(*topic);
+  const auto published = api::published_topics(*state_);
+  for (const auto& [name, topic] : topics_) {
+    if (topic->deleted() || published.contains(topic->header().topic_id)) continue;
+    if (topic->durable() && topic->durable_end().position < topic->end().position) continue;
+    if (auto settled = api::settle_offset_bound(*topic); !settled)
+      log_(1, "topic " + name + ": " + settled.error().message());
+  }
   return out;
 }
 

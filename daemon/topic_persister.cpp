@@ -158,6 +158,7 @@ void TopicPersister::land(std::int64_t now) {
   }
   if (!moved) return;
   durable_ = {mark_.position, mark_.offset};
+  kept_.look_at = 0;
   if (failures_ != 0) log_(0, "topic " + topic_->name() + " is written to disk again");
   failures_ = 0;
   topic_->writable()->durable_error.store(0, std::memory_order_release);

@@ -199,9 +199,12 @@ class Visit {
     const api::StatePtr& state = bus.state();
     const daemon::Log silent = [](int, const std::string&) {};
     daemon::Persister persister(state, io::make_disk(true), silent);
+    daemon::Topics topics;
     for (const std::string& name : api::topic_names(*state)) {
       auto topic = api::Topic::open(state, name, true);
-      if (!topic || !(*topic)->durable()) continue;
+      if (!topic) continue;
+      topics.emplace(name, *topic);
+      if (!(*topic)->durable()) continue;
       storage::RecoverOptions options{.bus_id = state->bus_id};
       options.durable = storage::Boundary{(*topic)->durable_end().position, (*topic)->durable_end().offset};
       auto meta = api::read_topic_meta(*state, name);
@@ -213,11 +216,13 @@ class Visit {
     for (const std::string& name : api::group_names(*state)) {
       auto group = api::Group::open(state, name);
       if (!group) continue;
-      daemon::Books books(std::move(*group), silent);
-      static_cast<void>(books.refresh());
+      daemon::Books books(std::move(*group), state->live.sleeper(0), silent);
+      static_cast<void>(books.refresh(topics, {}));
       books.move_letters(INT64_MAX, INT64_MAX);
       books.sweep();
-      books.checkpoint(true);
+      static_cast<void>(books.rest(api::monotonic_ns()));
+      books.wake_all();
+      books.checkpoint(true, INT64_MAX);
     }
     static_cast<void>(persister.drain(api::monotonic_ns() + 1'000'000'000));
     static_cast<void>(persister.close());

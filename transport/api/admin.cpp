@@ -96,7 +96,8 @@ Result<TopicInfo> Bus::describe_topic(std::string_view name) const {
 
 namespace {
 
-// What topic.meta says of the topic is changed, on disk.
+// What topic.meta says of the topic is changed, on disk. The daemon reads it again when the version is another one, and
+// each time it looks while it is odd: whoever dies in between leaves it so.
 template <class Change>
 Result<void> change_topic(const api::StatePtr& state, std::string_view topic, Change&& change) {
   if (auto good = state->usable(); !good) return good;
@@ -106,7 +107,14 @@ Result<void> change_topic(const api::StatePtr& state, std::string_view topic, Ch
   auto meta = api::read_topic_meta(*state, topic);
   if (!meta) return tl::unexpected(meta.error());
   if (auto changed = change(meta->options); !changed) return changed;
-  return api::write_topic_meta(*state, *meta, true);
+  const auto live = api::Topic::open_locked(state, topic, true);
+  if (!live) return api::write_topic_meta(*state, *meta, true);  // nobody has one open that cannot be
+  layout::Word& version = (*live)->writable()->meta_version;
+  version.store(version.load() | 1, std::memory_order_seq_cst);
+  auto written = api::write_topic_meta(*state, *meta, true);
+  version.fetch_add(1, std::memory_order_seq_cst);
+  state->announce_topics();
+  return written;
 }
 
 }  // namespace

@@ -48,8 +48,9 @@ struct Consumer::Impl {
         waiter(state->live.sleeper(handle.slot()), chosen.wait) {}
 
   ~Impl() {
-    if (waiting && !handle.in_child())
-      static_cast<void>(waiting->topic->state().engine().release(waiting->work.lease, api::instant()));
+    if (!waiting || handle.in_child()) return;
+    static_cast<void>(waiting->topic->state().engine().release(waiting->work.lease, api::instant()));
+    waiting->topic->state().ring();
   }
 
   group::Member member() const { return {handle.slot(), handle.incarnation()}; }
@@ -297,7 +298,10 @@ Result<std::size_t> Consumer::poll_with(Call call, void* context, std::size_t mo
         done = state.engine().release(lease, api::instant());
         break;
     }
-    if (settle.kind != Settle::Kind::ack || state.engine().promoted() != promoted) state.ring();
+    if (settle.kind != Settle::Kind::ack || state.engine().promoted() != promoted)
+      state.ring();
+    else
+      state.changed();
     if (!done) return tl::unexpected(api::name(done.error(), "offset " + std::to_string(lease.offset)));
   }
   if (handled == 0 && most != 0)

@@ -62,6 +62,8 @@ Result<void> Delivery::ack() {
   if (options.ordering == layout::Ordering::strict || state.engine().promoted() != promoted ||
       state.control()->in_flight.load(std::memory_order_relaxed) + 1 >= options.max_in_flight)
     state.ring();
+  else
+    state.changed();
   return {};
 }
 

@@ -100,10 +100,16 @@ class GroupState {
   Group& group() const { return *group_; }
   const std::string& topic() const { return topic_; }
   shm::Mask& sleepers() const { return control()->sleepers; }
-  // Wakes members that sleep until there is something to deliver again.
+  // Wakes members that sleep until there is something to deliver again, and the daemon.
   void ring() const {
     if (sleepers().load(std::memory_order_seq_cst) != 0) shm::ring_all(group_->state()->live.wake(), sleepers());
+    changed();
   }
+  // Something was taken or settled: for a daemon that sleeps. After it was; one who dies in between tells nobody.
+  void changed() const {
+    if (keepers().load(std::memory_order_seq_cst) != 0) shm::ring_all(group_->state()->live.wake(), keepers());
+  }
+  shm::Mask& keepers() const { return control()->keepers; }
   bool letters() const { return letters_; }
 
   // Asks the daemon for a checkpoint that has everything settled before the call; the answer is its number. It is on

@@ -50,6 +50,7 @@ Result<bool> MemberTopic::begin() {
   auto first = feed_.first();
   if (!first) return tl::unexpected(first.error());
   state_->engine().start({first->offset, first->position});
+  changed_ = true;
   return true;
 }
 
@@ -135,11 +136,13 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::take_fresh(const Ask& ask,
       // The owner of an open claim may die without a sound.
       if (found->kind == Feed::Kind::waiting) until = std::min(until, now + 5'000'000);
       if (found->place.offset == seen.offset && found->place.position == seen.position) return std::nullopt;
-      if (engine.skip(seen, {found->place.offset, found->place.position}, group::GroupTopic::Skip::gap))
+      if (engine.skip(seen, {found->place.offset, found->place.position}, group::GroupTopic::Skip::gap)) {
+        changed_ = true;
         count_lost(*found);
-      else if (engine.cursor() == seen)
+      } else if (engine.cursor() == seen) {
         return refuse(Errc::corrupt, "the place of group " + state_->group().name() + " in topic " +
                                          feed_.topic().name() + " cannot be; give it one with `penstock group seek`.");
+      }
       continue;
     }
     if (ask.durable_only && feed_.topic().durable_end().offset <= found->event.offset) return std::nullopt;
@@ -152,6 +155,7 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::take_fresh(const Ask& ask,
     const bool at_once = plain(found->event);
     auto taken = engine.take_fresh(seen, fresh, {now, coarse_now_ns()}, ask.execute && at_once);
     if (!taken) return tl::unexpected(name(taken.error(), "group " + state_->group().name()));
+    changed_ |= taken->outcome == group::Outcome::lease || taken->outcome == group::Outcome::queued;
     switch (taken->outcome) {
       case group::Outcome::lease: {
         count_lost(*found);
@@ -178,6 +182,12 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::take_fresh(const Ask& ask,
 }
 
 Result<std::optional<MemberTopic::Work>> MemberTopic::take(const Ask& ask, std::int64_t& until) {
+  auto taken = take_one(ask, until);
+  if (std::exchange(changed_, false)) state_->changed();
+  return taken;
+}
+
+Result<std::optional<MemberTopic::Work>> MemberTopic::take_one(const Ask& ask, std::int64_t& until) {
   group::GroupTopic& engine = state_->engine();
   if (state_->group().options().paused != 0) return std::nullopt;
   std::int64_t now = 0;
@@ -190,6 +200,7 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::take(const Ask& ask, std::
       if (!taken) return tl::unexpected(taken.error());
       if (taken->outcome == group::Outcome::capped) until = std::min(until, now + kCappedFor);
       if (taken->outcome != group::Outcome::lease) break;
+      changed_ = true;
       auto work = redeliver(taken->lease);
       if (!work || *work) return work;
       now = monotonic_ns();

@@ -50,6 +50,7 @@ class MemberTopic {
   std::uint64_t damaged() const { return damaged_; }  //
 
  private:
+  Result<std::optional<Work>> take_one(const Ask& ask, std::int64_t& until);
   Result<bool> begin();
   // `again`: something may have become due meanwhile.
   Result<std::optional<Work>> take_fresh(const Ask& ask, std::int64_t now, std::int64_t& until, bool& again);
@@ -63,6 +64,7 @@ class MemberTopic {
   std::int64_t swept_ = 0, sweep_every_ = 0;
   std::uint64_t missed_ = 0, damaged_ = 0;
   std::uint64_t wanted_checkpoint_ = 0;  // 0: not asked for
+  bool changed_ = false;                 // something in the group's state, since others were last told
 };
 
 }  // namespace penstock::api

@@ -15,6 +15,12 @@ namespace penstock {
 using api::refuse;
 using layout::Attribute;
 
+namespace {
+
+constexpr std::int64_t kPokeEvery = 100'000'000;
+
+}  // namespace
+
 struct Producer::Impl {
   std::shared_ptr<api::Topic> topic;
   shm::Handle handle;
@@ -26,6 +32,7 @@ struct Producer::Impl {
   std::size_t claims_open = 0;             // handed out and not settled yet
   std::uint64_t number;                    // this producer's half of generated ids
   std::uint64_t sequence = 0;              // the other half
+  std::int64_t last_poke = 0;              // of the daemon
   std::unique_ptr<api::RecentIds> recent;  // of a topic that refuses duplicates
   bool duplicate = false;                  // the last event published was one
   log::Stamp last;                         // of the event published last
@@ -82,6 +89,7 @@ struct Producer::Impl {
     return Admitted{*open, std::nullopt};
   }
   Result<void> fits(std::uint64_t lines) const;
+  void poke(std::int64_t began);
   Result<void> make_way(log::ClaimFault fault, std::int64_t& deadline, std::int64_t& daemonless);
   void commit(const log::OpenClaim& claim);
   void wake() {
@@ -162,6 +170,15 @@ log::Stamp Producer::Impl::stamp(std::size_t payload, std::size_t attribute_byte
   return out;
 }
 
+// The daemon sleeps until somebody rings, and who was to ring may have died: who waits long for the disk does it again.
+void Producer::Impl::poke(std::int64_t began) {
+  const std::int64_t now = api::monotonic_ns();
+  if (now - std::max(began, last_poke) < kPokeEvery) return;
+  last_poke = now;
+  const api::StatePtr& state = topic->state();
+  shm::ring_all(state->live.wake(), state->live.mask(layout::kBusOrdinal));
+}
+
 // Waits a little for what keeps the claim from being made, or says why it will not be made.
 Result<void> Producer::Impl::make_way(log::ClaimFault fault, std::int64_t& deadline, std::int64_t& daemonless) {
   if (auto good = usable(); !good) return good;
@@ -181,6 +198,7 @@ Result<void> Producer::Impl::make_way(log::ClaimFault fault, std::int64_t& deadl
     if (const auto error = topic->control()->durable_error.load(std::memory_order_relaxed);
         error != 0 && now > deadline)
       return refuse(error == ENOSPC ? Errc::no_space : Errc::disk, title, std::uint32_t(error));
+    poke(deadline - options.block.count());
     // A daemon that is being restarted is given a moment.
     if (api::daemon_of(*topic->state()))
       daemonless = 0;
@@ -379,9 +397,11 @@ Result<void> Producer::await_durable(Offset offset, std::chrono::nanoseconds tim
   const std::string title = "topic " + me.topic->name();
   if (!me.topic->durable()) return refuse(Errc::invalid_argument, title + " is kept in memory only");
   const auto& state = *me.topic->state();
-  const auto durable = [&me, offset]() -> Result<bool> {
+  const std::int64_t began = api::monotonic_ns();
+  const auto durable = [&me, offset, began]() -> Result<bool> {
     if (me.topic->durable_end().offset > offset) return true;
     if (auto good = me.usable(); !good) return tl::unexpected(good.error());
+    me.poke(began);
     return false;
   };
   // What is not on disk is what it published last, one event or a batch.

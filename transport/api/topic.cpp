@@ -409,15 +409,14 @@ Result<void> raise_offset_bound(Topic& topic, std::int64_t timeout_ns) {
   return {};
 }
 
-bool has_producer(const Topic& topic) {
-  const shm::Handles& handles = topic.state()->live.handles();
+std::unordered_set<std::uint64_t> published_topics(const State& state) {
+  std::unordered_set<std::uint64_t> out;
+  const shm::Handles& handles = state.live.handles();
   for (std::uint32_t slot = 0; slot < handles.slots(); ++slot) {
     const auto handle = handles.copy(slot);
-    if (handle && handle->kind == layout::HandleKind::producer && handle->topic_id == topic.header().topic_id &&
-        handles.alive(slot))
-      return true;
+    if (handle && handle->kind == layout::HandleKind::producer && handles.alive(slot)) out.insert(handle->topic_id);
   }
-  return false;
+  return out;
 }
 
 Result<void> settle_offset_bound(Topic& topic) {
@@ -426,6 +425,9 @@ Result<void> settle_offset_bound(Topic& topic) {
   auto meta = read_topic_meta(state, topic.name());
   if (!meta) return tl::unexpected(meta.error());
   const Place end = topic.end();
+  const bool settled = meta->clean != 0 && meta->next_offset == end.offset && meta->next_position == end.position &&
+                       meta->offset_bound == end.offset;
+  if (settled) return {};
   meta->clean = 1;
   meta->next_offset = end.offset;
   meta->next_position = end.position;

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "api/state.hpp"
 #include "layout/segment.hpp"
@@ -113,8 +114,8 @@ Result<void> settle_offset_bound(Topic& topic);
 Result<shm::Handle> acquire_handle(const StatePtr& state, layout::HandleKind kind, std::uint64_t topic_id,
                                    std::string_view target);
 
-// Does a living handle publish to it?
-bool has_producer(const Topic& topic);
+// The ids of topics to which a living handle publishes.
+std::unordered_set<std::uint64_t> published_topics(const State& state);
 
 // Raises a memory topic's limit as far as its readers, groups and open claims allow. True: there is more room now.
 // `all_settled`: the caller is the only producer and has no open claim, so none need be looked for.

@@ -17,5 +17,6 @@ std::int64_t now_ns() { return clock_ns(CLOCK_REALTIME); }
 std::int64_t coarse_now_ns() { return clock_ns(CLOCK_REALTIME_COARSE); }
 std::int64_t monotonic_ns() { return clock_ns(CLOCK_MONOTONIC); }
 std::int64_t coarse_monotonic_ns() { return clock_ns(CLOCK_MONOTONIC_COARSE); }
+std::int64_t processor_ns() { return clock_ns(CLOCK_THREAD_CPUTIME_ID); }
 
 }  // namespace penstock::io

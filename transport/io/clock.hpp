@@ -12,5 +12,6 @@ std::int64_t now_ns();         // wall time, nanoseconds since the epoch
 std::int64_t coarse_now_ns();  // the same, a few milliseconds old at most, cheaper
 std::int64_t monotonic_ns();
 std::int64_t coarse_monotonic_ns();
+std::int64_t processor_ns();  // that this thread has used
 
 }  // namespace penstock::io

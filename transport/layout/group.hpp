@@ -273,6 +273,9 @@ struct GroupTopicControl {
   alignas(kFalseShare) Word next_due;  // no cell's `time` is earlier; see group/due.hpp
   Word dead_waiting;                   // raised when a cell turns dead: the daemon has a letter to move
   Word sleepers;                       // doorbell mask of members that wait for redeliveries
+  Word keepers;                        // doorbell mask of a daemon that sleeps until something changes here
+  Word saved;                          // of the checkpoint written last: what the daemon knows its state by,
+  Word saved_clock;                    // and the wall clock then, less the monotonic one
   // Written at each delivery and settlement, all on one line.
   alignas(kFalseShare) Word in_flight;  // leases, about: counted again by each sweep
   Word dedupe_sequence;                 // ids done so far

@@ -52,6 +52,7 @@ struct TopicControl {
   alignas(kFalseShare) Pair durable;       // low: every line below is on disk; high: every offset below is
   Word durable_error;                      // errno of a persister that cannot go on, else 0
   Word deleted;                            // 1: the topic was deleted; handles end with an error
+  Word meta_version;                       // raised before and after the options in topic.meta change: odd, being changed
   alignas(kFalseShare) Word single_owner;  // single-producer topics: slot | incarnation << 16 | 1 << 63, else 0
   std::byte reserved1[kPage - 3 * kFalseShare - sizeof(Word)];
 };

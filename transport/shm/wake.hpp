@@ -28,6 +28,11 @@ class Sleeper {
   void listen(Mask& mask) const {
     if ((mask.load(std::memory_order_seq_cst) & bit_) == 0) mask.fetch_or(bit_, std::memory_order_seq_cst);
   }
+  // For a mask in which nobody else has this doorbell: its bit is there until there was news.
+  bool listens(const Mask& mask) const { return (mask.load(std::memory_order_seq_cst) & bit_) != 0; }
+  void leave(Mask& mask) const {
+    if (listens(mask)) mask.fetch_and(~bit_, std::memory_order_seq_cst);
+  }
   bool wary() const { return wary_; }  // to be looked at again after each sleep, rung or not
   // Until the doorbell is no longer at `seen`, or this long. Wakes early now and then.
   void sleep(std::uint32_t seen, std::int64_t timeout_ns) const;

@@ -225,8 +225,13 @@ void Life::stop_worker() {
 
 void Life::work(std::size_t rounds) {
   if (!worker_) start_worker();  // it failed before
-  for (std::size_t i = 0; i < rounds && worker_; ++i)
-    if (!worker_->work(api::monotonic_ns())) return;
+  for (std::size_t i = 0; i < rounds && worker_; ++i) {
+    if (worker_->work(api::monotonic_ns())) continue;
+    worker_->listen(worker_->sleeper());
+    if (worker_->work(api::monotonic_ns())) continue;
+    worker_->rest(api::monotonic_ns());
+    return;
+  }
 }
 
 void Life::rest() {

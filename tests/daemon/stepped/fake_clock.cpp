@@ -14,5 +14,6 @@ std::int64_t now_ns() { return test::g_clock.wall; }
 std::int64_t coarse_now_ns() { return test::g_clock.wall; }
 std::int64_t monotonic_ns() { return test::g_clock.monotonic; }
 std::int64_t coarse_monotonic_ns() { return test::g_clock.monotonic; }
+std::int64_t processor_ns() { return test::g_clock.processor += test::g_clock.between_looks; }
 
 }  // namespace penstock::io

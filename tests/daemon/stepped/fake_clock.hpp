@@ -10,6 +10,7 @@ namespace penstock::test {
 
 struct Clock {
   std::int64_t wall = 0, monotonic = 0;
+  std::int64_t processor = 0, between_looks = 0;  // this much of a processor is used between two looks at it
 };
 extern Clock g_clock;
 

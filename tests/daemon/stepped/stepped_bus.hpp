@@ -24,10 +24,18 @@ inline std::unique_ptr<daemon::Rounds> open_rounds(const Bus& bus,
   return std::move(*rounds);
 }
 
+// What the daemon's thread does until it sleeps, or once when there is more to do. When it wants to be woken.
+inline std::int64_t work_and_rest(daemon::Rounds& rounds) {
+  const std::int64_t now = g_clock.monotonic;
+  if (rounds.work(now)) return now;
+  rounds.listen(rounds.sleeper());
+  return rounds.work(now) ? now : rounds.rest(now);
+}
+
 // Each round a tenth of a second after the one before: everything the daemon does has its turn in four of them.
 inline void step(daemon::Rounds& rounds, int count = 4) {
   for (int i = 0; i < count; ++i) {
-    rounds.work(g_clock.monotonic);
+    work_and_rest(rounds);
     pass(100ms);
   }
 }

@@ -7,6 +7,7 @@
 #include <ctime>
 #include <penstock/penstock.hpp>
 
+#include "api/state.hpp"
 #include "tests/support/temporary_bus.hpp"
 
 namespace penstock::test {
@@ -54,6 +55,27 @@ TEST_F(Policies, ABlockedProducerGivesUpAtItsDeadlineAndSaysWhoHoldsTheRing) {
   }
   EXPECT_EQ(expected, fitted);
   EXPECT_TRUE(producer.publish(number(fitted)));
+}
+
+// Who published may have died before it rang the daemon, which sleeps until somebody does. Here a sleeper stands for
+// the daemon.
+TEST_F(Policies, WhoWaitsForTheDiskRingsTheDaemonAgain) {
+  ASSERT_TRUE(bus.create_topic("log", {.ring_bytes = 64 << 10}));
+  Producer producer = bus.producer("log", {.block = 300ms}).value();
+  const api::StatePtr& state = bus.state();
+  const shm::Sleeper daemon = state->live.sleeper(layout::kDoorbells - 1);
+  const auto lie_down = [&] {
+    const std::uint32_t seen = daemon.read();
+    daemon.listen(state->live.mask(layout::kBusOrdinal));
+    return seen;
+  };
+  ASSERT_TRUE(producer.publish(number(1)));
+  std::uint32_t seen = lie_down();
+  EXPECT_FALSE(producer.await_durable(0, 300ms));
+  EXPECT_NE(daemon.read(), seen);
+  seen = lie_down();
+  fill(producer, Errc::no_daemon);
+  EXPECT_NE(daemon.read(), seen);
 }
 
 TEST_F(Policies, AProducerThatShallFailDoesSoAtOnce) {
