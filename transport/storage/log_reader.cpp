@@ -110,10 +110,25 @@ Result<void> LogReader::seek_offset(std::uint64_t offset) {
 Result<void> LogReader::seek(std::uint64_t position, std::uint64_t offset) {
   if (Result<void> done = set_.refresh(); !done) return done;
   if (Result<void> done = open_at(offset); !done || !reader_) return done;
-  if (offset < reader_->header().first_offset) return {};
+  if (offset < reader_->header().first_offset) {
+    note_removed({position, offset});
+    return {};
+  }
   const Result<void> sought = reader_->seek(position, offset);
   if (sought || sought.error().code() != Errc::corrupt) return sought;
   return reader_->seek_offset(offset);
+}
+
+// A place before the oldest segment is told of once as removed, unless its offsets were never given: then positions
+// follow each other.
+void LogReader::note_removed(const Boundary& from) {
+  const layout::SegmentHeader& first = reader_->header();
+  const bool oldest = first.first_offset == set_.first_offsets().front();
+  if (!oldest || skipped_ || first.first_position <= from.position) return;
+  skipped_ = Item{.kind = ItemKind::expired, .position = from.position, .offset = from.offset};
+  skipped_->count = first.first_offset - from.offset;
+  skipped_->problem = "removed by retention";
+  file_ = set_.directory() + "/" + segment_name(from.offset);
 }
 
 Result<void> LogReader::seek_time(std::uint64_t time_ns) {

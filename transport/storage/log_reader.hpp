@@ -53,13 +53,15 @@ class LogReader {
   Result<bool> look_again();
   Result<std::optional<Item>> advance();
   Item end_item() const;
+  void note_removed(const Boundary& from);
 
   SegmentSet set_;
   std::size_t window_bytes_;
   std::optional<Boundary> limit_;
   std::optional<SegmentReader> reader_;
   std::optional<Boundary> successor_;  // where the next segment begins
-  std::optional<Item> skipped_;        // to be told before anything else: what a file that could not be opened held
+  // To be told before anything else: what a file that could not be opened held, or was removed.
+  std::optional<Item> skipped_;
   std::optional<std::uint64_t> told_;  // first offset of the last unreadable segment that was told
   std::string file_;
 };

@@ -167,6 +167,18 @@ TEST_F(LogReaderTest, WhatRetentionRemovedWhileReadingIsToldAsExpired) {
   EXPECT_EQ(story.events.size(), 3u + 4u);  // the open file is read to its end
 }
 
+TEST_F(LogReaderTest, APlaceThatRetentionRemovedIsToldAsExpired) {
+  write_all_sealed();
+  std::filesystem::remove(path(0));
+  LogReader reader(dir_.path());
+  ASSERT_TRUE(reader.seek(0, 0));
+  const auto gone = reader.next();
+  ASSERT_EQ(gone->kind, ItemKind::expired);
+  EXPECT_EQ(gone->count, logs_[1].first().offset);
+  EXPECT_EQ(gone->next.offset, logs_[1].first().offset);
+  EXPECT_EQ(reader.next()->offset, logs_[1].first().offset);
+}
+
 TEST_F(LogReaderTest, AMissingMiddleSegmentIsDamage) {
   write_all_sealed();
   std::filesystem::remove(path(1));
