@@ -87,7 +87,8 @@ Result<void> Bus::seek_group(std::string_view name, StartAt to) {
     const bool back = place->offset < (*state)->engine().cursor().offset;
     (*state)->engine().start({place->offset, place->position});
     (*state)->engine().seek({place->offset, place->position}, back);
-    (*state)->ring();
+    // What it let go must not be in a checkpoint any more, though the cursor may be where it was.
+    (*state)->ask_for_checkpoint();
   }
   state_->announce_groups();
   return {};
