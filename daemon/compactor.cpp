@@ -128,7 +128,7 @@ bool Compactor::consider(TopicPersister& persister, std::int64_t now) {
   const Offset end = topic.end().offset, window = topic.header().options.publish_dedupe;
   const Offset limit = std::min(topic.durable_end().offset, end > window ? end - window : 0);
   if (!worth_it(known, may_go(known, limit), now)) return false;
-  api::CompactionHold hold = api::compaction_hold(state_, topic.name());
+  api::Hold hold = api::hold_of(state_, topic.name(), api::Need::unsettled, false);
   Job job;
   job.plan.segments = may_go(known, std::min(limit, hold.offset));
   if (!worth_it(known, job.plan.segments, now)) return false;
@@ -204,7 +204,8 @@ std::optional<Result<bool>> Compactor::replace(const Request& request, const Top
   const auto segment = known_.at(topic.header().topic_id).sealed.find(request.first_offset);
   const std::string path = topic.directory() + "/" + storage::segment_name(request.first_offset);
   const bool there = ::access(path.c_str(), F_OK) == 0;  // else retention took it
-  if (!there || api::compaction_hold(state_, topic.name()).offset < segment->second.end) return Result<bool>(false);
+  if (!there || api::hold_of(state_, topic.name(), api::Need::unsettled, false).offset < segment->second.end)
+    return Result<bool>(false);
   (*persister)->leave_index(request.first_offset);
   // Without its index first: that one names places which will not be there any more.
   Result<void> done = io::remove_file(topic.directory() + "/" + storage::index_name(request.first_offset));

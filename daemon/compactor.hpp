@@ -11,7 +11,7 @@
 #include <set>
 #include <thread>
 
-#include "api/compaction.hpp"
+#include "api/hold.hpp"
 #include "daemon/persister.hpp"
 #include "daemon/retention.hpp"
 #include "storage/compaction.hpp"

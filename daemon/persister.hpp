@@ -38,13 +38,12 @@ class TopicPersister {
   Result<void> close();
   // What retention and compaction go by, as topic.meta had it when it was at this version.
   struct Kept {
-    std::uint64_t meta_version = ~0ull, bytes = 0;
-    std::int64_t age = 0;
-    bool compact = false;
+    std::uint64_t meta_version = ~0ull;
+    layout::TopicOptions options{};
     std::int64_t look_at = 0;  // when segments may be given up next, by the clock that nobody sets; 0: now
   };
   Kept& kept() { return kept_; }
-  bool compacts() const { return kept_.compact; }
+  bool compacts() const { return (kept_.options.flags & layout::kCompact) != 0; }
   // This segment's index is made by somebody else.
   void leave_index(std::uint64_t first_offset) { std::erase(unindexed_, first_offset); }
   // Writes one index that is missing, as of a segment that a killed daemon left. False: none is.

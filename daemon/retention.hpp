@@ -1,10 +1,11 @@
-// Retention: the oldest segments of a topic go when there are too many bytes or they are too old. Belongs to the
-// daemon's thread, as the persister does, whose topics it looks at.
+// Retention: the oldest segments of a topic go when there are too many bytes or they are too old, and no group needs
+// them. Belongs to the daemon's thread, as the persister does, whose topics it looks at.
 #pragma once
 
 #include <optional>
 #include <vector>
 
+#include "api/group.hpp"
 #include "daemon/persister.hpp"
 
 namespace penstock::daemon {
@@ -30,7 +31,7 @@ class ClockJumps {
 
 class Retention {
  public:
-  explicit Retention(const Log& log) : log_(log) {}
+  Retention(api::StatePtr state, const Log& log) : state_(std::move(state)), log_(log) {}
 
   // True: somebody set the clock since the last look, so what was to be done when has to be reckoned anew.
   bool look_at_clock(std::int64_t now, std::int64_t wall, Persister& persister);
@@ -42,7 +43,11 @@ class Retention {
  private:
   std::int64_t retain(TopicPersister& persister, std::int64_t wall);
   std::int64_t give_up_segments(TopicPersister& persister, std::int64_t now, std::int64_t wall);
+  std::int64_t next_look(const storage::SegmentSet& segments, std::int64_t age, std::int64_t now,
+                         std::int64_t wall) const;
+  void give_up(api::GroupState& state, api::Place end) const;
 
+  api::StatePtr state_;
   const Log& log_;
   ClockJumps jumps_;
 };

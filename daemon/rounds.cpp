@@ -59,7 +59,7 @@ Rounds::Rounds(api::StatePtr state, shm::Fd lock, shm::Handle handle, const Daem
       options_(options),
       log_(std::move(log)),
       persister_(state_, std::move(disk), log_),
-      retention_(log_),
+      retention_(state_, log_),
       compactor_(state_, log_, [this] { sleeper().ring(); }) {}
 
 Result<std::unique_ptr<Rounds>> Rounds::open(const api::StatePtr& state, const DaemonOptions& options,

@@ -31,6 +31,9 @@ int penstock_topic_create(penstock_bus* bus, const char* topic, const penstock_t
     return settled(bus->bus.create_topic(text(topic), out));
   });
 }
+int penstock_topic_retain_unacked(penstock_bus* bus, const char* topic, int retain) {
+  return guarded([&] { return settled(bus->bus.set_retain_unacked(text(topic), retain != 0)); });
+}
 int penstock_topic_delete(penstock_bus* bus, const char* topic) {
   return guarded([&] { return settled(bus->bus.delete_topic(text(topic))); });
 }

@@ -20,7 +20,9 @@ void bind_admin(py::module_& module) {
       .field("blocked_by", &TopicInfo::blocked_by, "Who holds readers or producers up, or None.")
       .field("durable_error", &TopicInfo::durable_error, "errno of a persister that cannot go on; 0: none.")
       .field("compaction_waits_for", &TopicInfo::compaction_waits_for,
-             "Which group's unsettled events keep older ones from being compacted, or None.");
+             "Which group's unsettled events keep older ones from being compacted, or None.")
+      .field("retention_waits_for", &TopicInfo::retention_waits_for,
+             "Which group's unsettled event keeps the oldest segment from retention, or None.");
   RecordClass<GroupInfo>(module, "GroupInfo", "A group, as it is now.")
       .field("group", &GroupInfo::group, "The group's name.")
       .field("patterns", &GroupInfo::patterns, "What it subscribes to.")

@@ -111,7 +111,7 @@ void bind_administration(py::class_<BusHolder>& bus) {
   bus.def("create_topic", create_topic, py::arg("name"),
           "Creates a topic. Options left out are as bus.toml says: durability ('memory', 'disk'), ring_bytes, full "
           "('block', 'fail', 'drop_oldest'), single_producer, max_payload, retention_bytes, retention_time, "
-          "publish_dedupe, compact.")
+          "publish_dedupe, compact, retain_unacked.")
       .def("delete_topic", plain(&Bus::delete_topic), py::arg("name"), "Deletes a topic with all it holds.")
       .def(
           "topics", [](const BusHolder& holder) { return to_python(plain(&Bus::topics)(holder)); },
@@ -121,6 +121,8 @@ void bind_administration(py::class_<BusHolder>& bus) {
            "Whether of each key the newest event alone is kept; durable topics.")
       .def("set_retention", set_retention, py::arg("topic"), py::kw_only(), py::arg("bytes") = 0, py::arg("time") = 0,
            "How much a durable topic keeps on disk; 0: no limit.")
+      .def("set_retain_unacked", plain(&Bus::set_retain_unacked), py::arg("topic"), py::arg("retain"),
+           "Whether retention waits until every group that wants the topic has settled its events.")
       .def(
           "groups", [](const BusHolder& holder) { return to_python(plain(&Bus::groups)(holder)); },
           "The groups' names, sorted.")

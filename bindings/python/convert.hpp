@@ -159,6 +159,7 @@ inline constexpr std::array kTopicOptions{
     option<&TopicOptions::retention_time>("retention_time"),
     option<&TopicOptions::publish_dedupe>("publish_dedupe"),
     option<&TopicOptions::compact>("compact"),
+    option<&TopicOptions::retain_unacked>("retain_unacked"),
 };
 inline constexpr std::array kProducerOptions{
     option<&ProducerOptions::create>("create"),

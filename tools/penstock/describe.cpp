@@ -65,11 +65,13 @@ Json topic_json(const TopicInfo& info) {
           {"max_payload", limit(info.options.max_payload)},
           {"retention_bytes", limit(info.options.retention_bytes)},
           {"retention_time", limit(info.options.retention_time)},
+          {"retain_unacked", info.options.retain_unacked},
           {"publish_dedupe", info.options.publish_dedupe},
           {"compact", info.options.compact},
           {"blocked_by", info.blocked_by ? Json(*info.blocked_by) : Json(nullptr)},
           {"durable_error", info.durable_error},
-          {"compaction_waits_for", info.compaction_waits_for ? Json(*info.compaction_waits_for) : Json(nullptr)}};
+          {"compaction_waits_for", info.compaction_waits_for ? Json(*info.compaction_waits_for) : Json(nullptr)},
+          {"retention_waits_for", info.retention_waits_for ? Json(*info.retention_waits_for) : Json(nullptr)}};
 }
 
 Json group_json(const GroupInfo& info) {

@@ -16,6 +16,7 @@ struct TopicFlags {
   std::optional<Full> full;
   std::optional<nanoseconds> retention_time;
   std::optional<std::uint64_t> publish_dedupe;
+  std::optional<bool> retain_unacked;
   std::optional<bool> compact;
   bool single_producer = false;
 };
@@ -29,6 +30,7 @@ TopicOptions over(TopicOptions options, const TopicFlags& flags) {
   options.retention_time = flags.retention_time.value_or(options.retention_time);
   if (flags.publish_dedupe) options.publish_dedupe = static_cast<std::uint32_t>(*flags.publish_dedupe);
   options.single_producer = options.single_producer || flags.single_producer;
+  options.retain_unacked = flags.retain_unacked.value_or(options.retain_unacked);
   options.compact = flags.compact.value_or(options.compact);
   return options;
 }
@@ -93,6 +95,10 @@ int set(const Globals& globals, Bus& bus, const TopicFlags& flags) {
     const auto done = bus.set_retention(flags.name, wanted.retention_bytes, wanted.retention_time);
     if (!done) return complain(done.error(), flags.name);
   }
+  if (flags.retain_unacked) {
+    const auto done = bus.set_retain_unacked(flags.name, wanted.retain_unacked);
+    if (!done) return complain(done.error(), flags.name);
+  }
   if (flags.compact) {
     const auto done = bus.set_compaction(flags.name, wanted.compact);
     if (!done) return complain(done.error(), flags.name);
@@ -123,11 +129,13 @@ int remove(const Globals& globals, Bus& bus, const std::string& name, const Cons
   return out.finish(kDone);
 }
 
-void add_retention(CLI::App& app, TopicFlags& flags) {
+CLI::Option* add_retention(CLI::App& app, TopicFlags& flags) {
   add_parsed(app, "--retention-bytes", flags.retention_bytes, parse_size, "Disk to keep; 0 is no bound")
       ->type_name("SIZE");
   add_parsed(app, "--retention-time", flags.retention_time, parse_duration, "How long to keep events; 0 is no bound")
       ->type_name("DUR");
+  return app.add_flag_callback(
+      "--retain-unacked", [&flags] { flags.retain_unacked = true; }, "Keep what a group has not acked");
 }
 
 CLI::App* add_create(CLI::App& topic, const std::shared_ptr<TopicFlags>& flags, Plan& plan) {
@@ -164,7 +172,11 @@ CLI::App* add_create(CLI::App& topic, const std::shared_ptr<TopicFlags>& flags, 
 void add_set(CLI::App& topic, const std::shared_ptr<TopicFlags>& flags, Plan& plan) {
   CLI::App* set_app = topic.add_subcommand("set", "Change what a topic keeps");
   set_app->add_option("NAME", flags->name, "The topic")->required();
-  add_retention(*set_app, *flags);
+  CLI::Option* unacked = add_retention(*set_app, *flags);
+  set_app
+      ->add_flag_callback(
+          "--no-retain-unacked", [flags] { flags->retain_unacked = false; }, "Keep no more than what groups have taken")
+      ->excludes(unacked);
   CLI::Option* compact = set_app->add_flag_callback(
       "--compact", [flags] { flags->compact = true; }, "Keep the last event of each key");
   set_app
@@ -175,8 +187,9 @@ void add_set(CLI::App& topic, const std::shared_ptr<TopicFlags>& flags, Plan& pl
       "Example:\n  penstock topic set orders --retention-time 7d --retention-bytes 10GiB\n"
       "What else a topic was made with stays as it is: delete it and create it anew to change that.");
   set_app->callback([flags, &plan] {
-    if (!flags->retention_bytes && !flags->retention_time && !flags->compact) {
-      throw CLI::ValidationError("topic set", "give --retention-bytes, --retention-time, --compact or --no-compact");
+    if (!flags->retention_bytes && !flags->retention_time && !flags->retain_unacked && !flags->compact) {
+      throw CLI::ValidationError(
+          "topic set", "give --retention-bytes, --retention-time, --[no-]retain-unacked, --compact or --no-compact");
     }
     plan.run = [flags](const Globals& globals) {
       return with_bus(globals, [&](Bus& bus) { return set(globals, bus, *flags); });

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <unordered_map>
 
-#include "api/compaction.hpp"
 #include "api/feed.hpp"
 #include "api/group.hpp"
+#include "api/retention.hpp"
 #include "group/pattern.hpp"
 
 namespace penstock {
@@ -60,7 +60,10 @@ Result<TopicInfo> Bus::describe_topic(std::string_view name) const {
   if (auto meta = api::read_topic_meta(*state_, name)) {
     out.options.retention_bytes = meta->options.retention_bytes;
     out.options.retention_time = std::chrono::nanoseconds(meta->options.retention_ns);
-    out.options.compact = meta->options.compact != 0;
+    const TopicOptions now = api::from_layout(meta->options);
+    out.options.compact = now.compact;
+    out.options.retain_unacked = now.retain_unacked;
+    out.retention_waits_for = api::retention_waits_for(opened, meta->options);
   }
   const api::Place end = opened.end();
   if (auto first = api::Feed(*topic, false).first()) out.first_offset = first->offset;
@@ -117,6 +120,10 @@ Result<void> change_topic(const api::StatePtr& state, std::string_view topic, Ch
   return written;
 }
 
+void set_flag(layout::TopicOptions& options, std::uint8_t flag, bool on) {
+  options.flags = std::uint8_t(on ? options.flags | flag : options.flags & ~flag);
+}
+
 }  // namespace
 
 Result<void> Bus::set_retention(std::string_view topic, std::uint64_t bytes, std::chrono::nanoseconds time) {
@@ -127,9 +134,16 @@ Result<void> Bus::set_retention(std::string_view topic, std::uint64_t bytes, std
   });
 }
 
+Result<void> Bus::set_retain_unacked(std::string_view topic, bool retain) {
+  return change_topic(state_, topic, [&](layout::TopicOptions& options) -> Result<void> {
+    set_flag(options, layout::kRetainUnacked, retain);
+    return {};
+  });
+}
+
 Result<void> Bus::set_compaction(std::string_view topic, bool compact) {
   return change_topic(state_, topic, [&](layout::TopicOptions& options) -> Result<void> {
-    options.compact = compact ? 1 : 0;
+    set_flag(options, layout::kCompact, compact);
     return compact ? api::may_compact(topic, options.durability == layout::Durability::disk) : Result<void>();
   });
 }

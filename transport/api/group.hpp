@@ -4,6 +4,7 @@
 #include "api/group_place.hpp"
 #include "api/topic.hpp"
 #include "group/group_topic.hpp"
+#include "group/snapshot.hpp"
 #include "layout/group.hpp"
 
 namespace penstock::api {
@@ -135,6 +136,9 @@ class GroupState {
 void take_checkpoint(const GroupState& state, std::vector<std::byte>& out);
 // `both`: into both copies, for a state that is put to rest.
 Result<void> write_checkpoint(const GroupState& state, std::span<const std::byte> bytes, bool both);
+
+// What its checkpoint says of a group's place in a topic. Errc::not_found: there is none of this group and this topic.
+Result<group::SavedPlaces> saved_places(Group& group, const std::string& topic);
 
 inline group::Instant instant() { return {monotonic_ns(), now_ns()}; }
 

@@ -193,6 +193,19 @@ Result<void> write_checkpoint(const GroupState& state, std::span<const std::byte
   return {};
 }
 
+Result<group::SavedPlaces> saved_places(Group& group, const std::string& topic) {
+  const State& state = *group.state();
+  auto saved = group.place().checkpoint(state, topic).read();
+  if (!saved) return tl::unexpected(saved.error());
+  CheckpointOwner owner{};
+  if (saved->size() < sizeof owner) return tl::unexpected(Error(Errc::corrupt));
+  std::memcpy(&owner, saved->data(), sizeof owner);
+  const auto meta = read_topic_meta(state, topic);
+  if (owner.group_id != group.id() || (meta && meta->topic_id != owner.topic_id))
+    return tl::unexpected(Error(Errc::not_found));
+  return group::saved_places(std::span(*saved).subspan(sizeof owner));
+}
+
 // The number is given before the state is read: what was settled before this looks at it is in the next one.
 std::uint64_t GroupState::ask_for_checkpoint() const {
   const std::uint64_t wanted = control()->checkpoint_begun.load() + 1;

@@ -105,6 +105,7 @@ auto number = [](const toml::node& node) -> std::optional<std::uint64_t> {
   if (value && *value > 0) return static_cast<std::uint64_t>(*value);
   return std::nullopt;
 };
+auto yes_or_no = [](const toml::node& node) { return node.value_exact<bool>(); };
 auto duration = [](const toml::node& node) -> std::optional<std::chrono::nanoseconds> {
   if (const auto value = node.value_exact<std::string>()) return parse_duration(*value);
   return std::nullopt;
@@ -150,6 +151,7 @@ std::optional<Error> read_tables(const toml::table& root, const std::string& pat
       keys.key("full", out.topic.full, one_of(kFull));
       keys.key("retention_bytes", out.topic.retention_bytes, bytes);
       keys.key("retention_time", out.topic.retention_time, duration);
+      keys.key("retain_unacked", out.topic.retain_unacked, yes_or_no);
     }
     if (name == "daemon") {
       keys.key("io", out.force_pwrite, one_of(kIo));
@@ -218,10 +220,11 @@ std::string print_settings(const Settings& settings) {
   out << "[topics]\ndurability = \"" << name(kDurability, settings.topic.durability)
       << "\"\nring = " << settings.topic.ring_bytes << "\nfull = \"" << name(kFull, settings.topic.full)
       << "\"\nretention_bytes = " << settings.topic.retention_bytes << "\nretention_time = \""
-      << settings.topic.retention_time.count() << "ns\"\n\n[daemon]\nio = \"" << name(kIo, settings.force_pwrite)
-      << "\"\nsegment_bytes = " << settings.segment_bytes << "\ncheckpoint = \"" << settings.checkpoint.count()
-      << "ns\"\ncompact_keys = " << settings.compact_keys << "\ntombstones = \"" << settings.tombstones.count()
-      << "ns\"\n";
+      << settings.topic.retention_time.count()
+      << "ns\"\nretain_unacked = " << (settings.topic.retain_unacked ? "true" : "false") << "\n\n[daemon]\nio = \""
+      << name(kIo, settings.force_pwrite) << "\"\nsegment_bytes = " << settings.segment_bytes << "\ncheckpoint = \""
+      << settings.checkpoint.count() << "ns\"\ncompact_keys = " << settings.compact_keys << "\ntombstones = \""
+      << settings.tombstones.count() << "ns\"\n";
   return out.str();
 }
 

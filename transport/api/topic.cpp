@@ -116,7 +116,8 @@ layout::TopicOptions to_layout(const TopicOptions& options) {
   out.durability = layout::Durability(options.durability);
   out.full = layout::FullPolicy(options.full);
   out.single_producer = options.single_producer ? 1 : 0;
-  out.compact = options.compact ? 1 : 0;
+  out.flags =
+      std::uint8_t((options.compact ? layout::kCompact : 0) | (options.retain_unacked ? layout::kRetainUnacked : 0));
   return out;
 }
 
@@ -130,7 +131,8 @@ TopicOptions from_layout(const layout::TopicOptions& options) {
   out.retention_bytes = options.retention_bytes;
   out.retention_time = std::chrono::nanoseconds(options.retention_ns);
   out.publish_dedupe = options.publish_dedupe;
-  out.compact = options.compact != 0;
+  out.compact = (options.flags & layout::kCompact) != 0;
+  out.retain_unacked = (options.flags & layout::kRetainUnacked) != 0;
   return out;
 }
 

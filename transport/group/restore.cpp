@@ -15,8 +15,23 @@ namespace {
 
 tl::unexpected<Error> corrupt() { return tl::unexpected(Error(Errc::corrupt)); }
 
+Result<SnapshotHeader> read_header(SnapshotReader& reader) {
+  SnapshotHeader header;
+  if (!reader.get(header) || header.magic != kMagicSnapshot) return corrupt();
+  if (header.version != kSnapshotVersion) return tl::unexpected(Error(Errc::incompatible, header.version));
+  if (header.offset > k52 || header.position > k56) return corrupt();
+  if (header.mark_words > kLettersMax / 64 || header.mark_words * sizeof(std::uint64_t) > reader.left())
+    return corrupt();
+  if (header.cells > kCellsMax) return corrupt();
+  return header;
+}
+
+bool read_cell(SnapshotReader& reader, SnapshotCell& cell, NoteText& note) {
+  return reader.get(cell) && reader.text(note.error_class, cell.class_size) &&
+         reader.text(note.reason, cell.reason_size);
+}
+
 Result<void> read_marks(const Region& region, SnapshotReader& reader, std::uint64_t words) {
-  if (words > kLettersMax / 64 || words * sizeof(std::uint64_t) > reader.left()) return corrupt();
   for (std::uint64_t i = 0; i < words; ++i) {
     std::uint64_t bits = 0;
     if (!reader.get(bits)) return corrupt();
@@ -150,30 +165,41 @@ Result<void> read_ids(const Region& region, SnapshotReader& reader, std::uint64_
 
 }  // namespace
 
+Result<SavedPlaces> saved_places(std::span<const std::byte> bytes) {
+  SnapshotReader reader(bytes);
+  const auto header = read_header(reader);
+  if (!header) return tl::unexpected(header.error());
+  std::string_view marks;
+  if (!reader.text(marks, header->mark_words * sizeof(std::uint64_t))) return corrupt();
+  SavedPlaces out{header->started != 0, {header->offset, header->position}, {}};
+  for (std::uint64_t i = 0; i < header->cells; ++i) {
+    SnapshotCell cell;
+    NoteText note;
+    if (!read_cell(reader, cell, note)) return corrupt();
+    out.pending = std::min(out.pending.value_or(cell.offset), cell.offset);
+  }
+  return out;
+}
+
 Result<void> GroupTopic::restore(std::span<const std::byte> bytes, Place end, Instant at, const Lost& lost) {
   if (started() || region_.cells() != 0) return tl::unexpected(Error(Errc::already_exists));
   SnapshotReader reader(bytes);
-  SnapshotHeader header;
-  if (!reader.get(header) || header.magic != kMagicSnapshot) return corrupt();
-  if (header.version != kSnapshotVersion) return tl::unexpected(Error(Errc::incompatible, header.version));
-  if (header.offset > k52 || header.position > k56) return corrupt();
+  const auto found = read_header(reader);
+  if (!found) return tl::unexpected(found.error());
+  const SnapshotHeader& header = *found;
   if (auto read = read_marks(region_, reader, header.mark_words); !read) return read;
 
   const bool ahead = header.offset > end.offset;
   Place place = ahead ? end : Place{header.offset, header.position};
   if (const auto next = lost && !ahead ? lost(header.offset) : std::nullopt) place = *next;
   const std::uint64_t beyond = setup_.marks ? end.offset : place.offset;  // events there are fresh, or not in the log
-  if (header.cells > kCellsMax) return corrupt();
   std::vector<std::uint32_t> restored;
   std::vector<Read> cells;
   restored.reserve(header.cells);
   cells.reserve(header.cells);
   for (std::uint64_t i = 0; i < header.cells; ++i) {
     Read in;
-    if (!reader.get(in.cell) || !reader.text(in.note.error_class, in.cell.class_size) ||
-        !reader.text(in.note.reason, in.cell.reason_size) || !state_after(in.cell, at, in.state)) {
-      return corrupt();
-    }
+    if (!read_cell(reader, in.cell, in.note) || !state_after(in.cell, at, in.state)) return corrupt();
     in.number = i;
     restored.push_back(kNoCell);
     if (in.cell.offset < beyond && !(lost && lost(in.cell.offset))) cells.push_back(in);

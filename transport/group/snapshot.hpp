@@ -8,11 +8,14 @@
 #pragma once
 
 #include <cstring>
+#include <optional>
+#include <penstock/error.hpp>
 #include <span>
 #include <string_view>
 #include <type_traits>
 #include <vector>
 
+#include "group/types.hpp"
 #include "layout/base.hpp"
 
 namespace penstock::group {
@@ -105,5 +108,13 @@ class SnapshotReader {
  private:
   std::span<const std::byte> bytes_;
 };
+
+// What a checkpoint says of places, for who only wants to know that. Errc::corrupt, incompatible.
+struct SavedPlaces {
+  bool started = false;
+  Place cursor;
+  std::optional<std::uint64_t> pending;  // the first event that has a cell
+};
+Result<SavedPlaces> saved_places(std::span<const std::byte> bytes);
 
 }  // namespace penstock::group

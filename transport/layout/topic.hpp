@@ -10,6 +10,10 @@ namespace penstock::layout {
 enum class Durability : std::uint8_t { memory = 0, disk = 1 };
 enum class FullPolicy : std::uint8_t { block = 0, fail = 1, drop_oldest = 2 };
 
+// Of TopicOptions::flags.
+inline constexpr std::uint8_t kCompact = 1;        // of a key the newest event is enough
+inline constexpr std::uint8_t kRetainUnacked = 2;  // retention leaves what a group has not settled
+
 // What a topic was created with; kept in topic.meta on disk and copied into the live header.
 struct TopicOptions {
   std::uint64_t ring_bytes = 16ull << 20;  // a power of two
@@ -20,7 +24,7 @@ struct TopicOptions {
   Durability durability = Durability::disk;
   FullPolicy full = FullPolicy::block;
   std::uint8_t single_producer = 0;
-  std::uint8_t compact = 0;
+  std::uint8_t flags = 0;  // kCompact, kRetainUnacked
   friend bool operator==(const TopicOptions&, const TopicOptions&) = default;
 };
 static_assert(sizeof(TopicOptions) == 40);

@@ -197,6 +197,12 @@ def test_a_bus_is_described_and_changed(bus):
     bus.set_retention("orders", bytes=1 << 20)
     kept = bus.describe_topic("orders").options
     assert (kept.retention_bytes, kept.retention_time) == (1 << 20, 0)
+    assert not kept.retain_unacked
+    bus.set_retain_unacked("orders", True)
+    assert bus.describe_topic("orders").options.retain_unacked
+    assert bus.describe_topic("orders").retention_waits_for is None
+    bus.create_topic("kept", retain_unacked=True)
+    assert bus.describe_topic("kept").options.retain_unacked
     with bus.consumer("desk", ["orders", "tick*"][:1], max_attempts=7, backoff=[0.5, 2], start="end"):
         group = bus.describe_group("desk")
         assert (group.patterns, group.options.max_attempts, group.options.backoff) == (["orders"], 7, [0.5, 2.0])

@@ -22,6 +22,8 @@ struct TopicInfo {
   int durable_error = 0;  // errno of a persister that cannot go on
   // Which group's unsettled events keep older ones from being compacted.
   std::optional<std::string> compaction_waits_for{};
+  // Which group's unsettled event keeps the oldest segment, though retention would give it up.
+  std::optional<std::string> retention_waits_for{};
 };
 
 struct GroupInfo {

@@ -35,6 +35,9 @@ class Bus {
   Result<std::vector<std::string>> topics() const;  // sorted
   Result<TopicInfo> describe_topic(std::string_view name) const;
   Result<void> set_retention(std::string_view topic, std::uint64_t bytes, std::chrono::nanoseconds time);
+  // Whether retention waits until every group that wants the topic has settled its events, members or not: a group that
+  // is forgotten then keeps the log for ever. TopicInfo::retention_waits_for names it; delete_group, seek_group end it.
+  Result<void> set_retain_unacked(std::string_view topic, bool retain);
   // Whether of each key the newest event alone is kept; durable topics. Takes effect within seconds of a running
   // daemon.
   Result<void> set_compaction(std::string_view topic, bool compact);

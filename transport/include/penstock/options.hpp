@@ -23,10 +23,12 @@ struct TopicOptions {
   Full full = Full::block;
   bool single_producer = false;
   std::uint64_t max_payload = 0;  // bytes; 0: a quarter of the ring, at most 1 GiB
+  // On disk; 0: no bound. What a group has taken and not settled stays in any case.
   std::uint64_t retention_bytes = 0;
   std::chrono::nanoseconds retention_time{0};
   std::uint32_t publish_dedupe = 0;  // an id is refused while it is among this many newest events; 0: off
   bool compact = false;              // on disk the newest event of each key is enough; see Bus::set_compaction
+  bool retain_unacked = false;       // retention waits for every group; see Bus::set_retain_unacked
 };
 
 struct PublishOptions {
