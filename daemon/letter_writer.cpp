@@ -53,6 +53,7 @@ Result<std::unique_ptr<LetterWriter>> LetterWriter::open(const api::StatePtr& st
     options.single_producer = false;
     options.retention_bytes = 0;
     options.retention_time = {};
+    options.retain_unacked = false;
     // Half as much again for the history: a payload of a quarter of the origin's ring must fit a quarter of this one.
     options.ring_bytes = std::min<std::uint64_t>(std::max(options.ring_bytes, origin_ring * 2), 16ull << 30);
     if (auto made = api::create_topic(state, dlq, options); !made && made.error().code() != Errc::already_exists)

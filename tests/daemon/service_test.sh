@@ -83,10 +83,12 @@ wrong '[metrics]\n' '1: unknown table metrics; there are bus, access, topics, da
 wrong 'ring = 1\n' '1: unknown key ring; there are bus, access, topics, daemon'
 wrong '\ndaemon = 1\n' '2: daemon is a table; write [daemon] and its keys below'
 wrong '[topics]\nring = "16MB or so"\n' '2: [topics] ring has a value that cannot be'
+wrong '[topics]\nretain_unacked = "yes"\n' '2: [topics] retain_unacked has a value that cannot be'
 wrong '[topics\n' '1: '
-printf '[topics]\nretention_time = "7d"\n' >"$PENSTOCK_BUS/bus.toml"
+printf '[topics]\nretention_time = "7d"\nretain_unacked = true\n' >"$PENSTOCK_BUS/bus.toml"
 penstockd --check-config || fail "settings that are right"
 # What is printed is settings that print the same.
 penstockd --print-config >"$work/printed"
+grep -q '^retain_unacked = true$' "$work/printed" || fail "a setting is not printed"
 cp "$work/printed" "$PENSTOCK_BUS/bus.toml"
 penstockd --print-config | diff "$work/printed" - >&2 || fail "printed settings are others"

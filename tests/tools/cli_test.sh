@@ -109,6 +109,17 @@ equal "$(jq -c '[.offset,.duplicate]' "$scratch/out" | tr '\n' ' ')" '[0,false] 
 equal "$(printf 'b\nc\n' | p --json pub once.only --id-from payload | jq -c '[.offset,.duplicate]' | tr '\n' ' ')" \
       '[1,true] [2,false] '
 equal "$(p topic describe once.only --json | jq .next_offset)" 3
+
+# What retention leaves to groups is chosen when a topic is made, and changed.
+kept() { p topic describe "$1" --json | jq -c '[.retain_unacked,.retention_bytes,.retention_waits_for]'; }
+code 0 p topic create kept --retain-unacked --retention-bytes 1MiB
+equal "$(kept kept)" '[true,1048576,null]'
+code 2 p topic set kept --retain-unacked --no-retain-unacked
+code 0 p topic set kept --no-retain-unacked
+equal "$(kept kept)" '[false,1048576,null]'
+code 0 p topic set once.only --retain-unacked
+equal "$(kept once.only)" '[true,null,null]'
+code 0 p topic delete kept --yes
 code 0 p topic delete once.only --yes
 
 # Too large: refused with the limit, and what was before it is told.

@@ -101,6 +101,8 @@ TEST_F(CPublishing, ATopicIsMadeAsAsked) {
   options.publish_dedupe = 10;
   ASSERT_EQ(penstock_topic_create(bus_, "small", &options), 0) << penstock_last_error();
   EXPECT_EQ(penstock_topic_create(bus_, "small", &options), -EEXIST);
+  EXPECT_EQ(penstock_topic_retain_unacked(bus_, "small", 1), 0) << penstock_last_error();
+  EXPECT_EQ(penstock_topic_retain_unacked(bus_, "none", 1), -ENOENT);
   auto producer = this->producer("small");
   EXPECT_EQ(penstock_producer_max_payload(producer.get()), 1000u);
   const std::string big(1001, 'x');

@@ -112,6 +112,11 @@ TEST(PowerCut, AfterAStopLosesNoLetter) {
   expect_nothing(search_after(new_disk(true), {}, [](Life& life) { life.stop_story(); }, {}));
 }
 
+TEST(PowerCut, WhileRetentionTakesSegmentsLosesNothingUnsettled) {
+  expect_nothing(
+      search_after(new_disk(true), {}, [](Life& life) { life.retention_story(); }, {.most_exact = 4, .samples = 3}));
+}
+
 TEST(PowerCut, DuringARecoveryLosesNothing) {
   expect_nothing(search_after(new_disk(true), {}, kShort, {.most_exact = 3, .samples = 2, .every = 7, .second = 30}));
 }

@@ -35,6 +35,7 @@ struct Knowledge {
   std::set<EventKey> ever_rejected;
   std::set<EventKey> settled_on_disk;  // and known to be in a checkpoint
   bool group = false;                  // joined
+  std::set<std::string> bounded;       // topics whose retention gives up what the group has settled, and nothing else
 };
 
 // The same with the moment of each: how many operations there had been.
@@ -79,8 +80,9 @@ class Life {
   // A short one with a little of everything, and one of so many random steps.
   void short_story();
   void long_story(std::size_t steps);
-  void stop_story();   // whose first letter is written by a daemon that stops
-  void birth_story();  // of a bus whose directory is not there yet
+  void stop_story();       // whose first letter is written by a daemon that stops
+  void retention_story();  // segments go behind a group that fails events and settles them later
+  void birth_story();      // of a bus whose directory is not there yet
   // Nothing fails from here on: does everything go on by itself? False: told() says what does not.
   bool heals();
   // What there is; then goes on with it for a while, and ends cleanly.

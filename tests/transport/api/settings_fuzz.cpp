@@ -12,9 +12,10 @@ std::vector<Bytes> seeds() {
   std::vector<Bytes> out;
   out.push_back(Maker().put(std::string_view(api::print_settings({}))).done());
   for (const std::string_view text :
-       {"[topics]\nring = \"64KiB\"\nretention_time = \"7d\"\nfull = 'fail'\n", "[bus]\nshared_memory = 3\n",
-        "[topics]\nring = -1\n[daemon]\nio = \"pwrite\"\n", "a.b = [[{c = 1979-05-27T07:32:00Z}], inf]\n", "[bus\n",
-        "[topics]\nring = 99999999999TiB\n", "\xef\xbb\xbf[daemon]\ncheckpoint = \"18446744073709551615s\"\n",
+       {"[topics]\nring = \"64KiB\"\nretention_time = \"7d\"\nretain_unacked = true\nfull = 'fail'\n",
+        "[bus]\nshared_memory = 3\n", "[topics]\nring = -1\n[daemon]\nio = \"pwrite\"\n",
+        "a.b = [[{c = 1979-05-27T07:32:00Z}], inf]\n", "[bus\n", "[topics]\nring = 99999999999TiB\n",
+        "\xef\xbb\xbf[daemon]\ncheckpoint = \"18446744073709551615s\"\n",
         "[topics]\n\"durability\" = \"\"\"memory\"\"\"\n"})
     out.push_back(Maker().put(text).done());
   return out;
