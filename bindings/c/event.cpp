@@ -35,6 +35,14 @@ const char* penstock_event_schema(const penstock_event* event, size_t* size) {
 const void* penstock_event_header(const penstock_event* event, const char* name, size_t* size) {
   return bytes(event->view.header(text(name)), size);
 }
+const char* penstock_event_header_at(const penstock_event* event, size_t index, size_t* name_size, const void** value,
+                                     size_t* size) {
+  if (!event->headers) event->headers = event->view.headers();
+  if (index >= event->headers->size()) return nullptr;
+  const penstock::Header& header = (*event->headers)[index];
+  *value = bytes(header.value, size);
+  return bytes(header.name, name_size);
+}
 void penstock_event_id(const penstock_event* event, uint8_t id[16]) {
   std::memcpy(id, event->view.id().bytes.data(), 16);
 }

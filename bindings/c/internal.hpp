@@ -42,6 +42,7 @@ struct penstock_event {
   bool delivered = false;
   mutable std::string topic;  // with the NUL at its end
   mutable std::optional<penstock::DeadLetter> letter;
+  mutable std::optional<std::vector<penstock::Header>> headers;
 };
 
 struct penstock_delivery {

@@ -26,17 +26,18 @@ struct Producer::Impl {
   shm::Handle handle;
   ProducerOptions options;
   log::Publisher publisher;
-  shm::Mask& mask;                         // who sleeps on this topic
-  std::uint64_t max_payload;               // bytes
-  bool alone;                              // the topic has this producer only
-  std::size_t claims_open = 0;             // handed out and not settled yet
-  std::uint64_t number;                    // this producer's half of generated ids
-  std::uint64_t sequence = 0;              // the other half
-  std::int64_t last_poke = 0;              // of the daemon
-  std::unique_ptr<api::RecentIds> recent;  // of a topic that refuses duplicates
-  bool duplicate = false;                  // the last event published was one
-  log::Stamp last;                         // of the event published last
-  std::vector<log::Stamp> last_batch;      // of the batch published last; empty after a single event
+  shm::Mask& mask;                                   // who sleeps on this topic
+  std::uint64_t max_payload;                         // bytes
+  bool alone;                                        // the topic has this producer only
+  std::size_t claims_open = 0;                       // handed out and not settled yet
+  std::uint64_t number;                              // this producer's half of generated ids
+  std::uint64_t sequence = 0;                        // the other half
+  std::int64_t last_poke = 0;                        // of the daemon
+  std::unique_ptr<api::RecentIds> recent;            // of a topic that refuses duplicates
+  bool duplicate = false;                            // the last event published was one
+  log::Stamp last;                                   // of the event published last
+  std::vector<log::Stamp> last_batch;                // of the batch published last; empty after a single event
+  std::atomic<Offset> last_batch_begin{~Offset{0}};  // for await_durable, perhaps in another thread
 
   Impl(std::shared_ptr<api::Topic> opened, shm::Handle acquired, const ProducerOptions& chosen)
       : topic(std::move(opened)),
@@ -388,6 +389,7 @@ Result<Offset> Producer::publish_batch(std::span<const Message> messages) {
     ++offset;
   }
   me.commit(*claim);
+  me.last_batch_begin.store(claim->offset, std::memory_order_relaxed);
   return claim->offset;
 }
 
@@ -405,8 +407,9 @@ Result<void> Producer::await_durable(Offset offset, std::chrono::nanoseconds tim
     return false;
   };
   // What is not on disk is what it published last, one event or a batch.
-  const std::uint64_t own = std::max<std::size_t>(me.last_batch.size(), 1);
-  const bool alone = me.topic->durable_end().offset + own > offset;
+  const Offset batch = me.last_batch_begin.load(std::memory_order_relaxed);
+  const bool in_batch = batch <= offset && offset - batch < layout::kMaxBatch;
+  const bool alone = me.topic->durable_end().offset >= (in_batch ? batch : offset);
   api::Waiter waiter(state.live.sleeper(me.handle.slot()), me.options.wait);
   return api::await_disk(waiter, state, timeout,
                          {.listen = [&me](const shm::Sleeper& sleeper) { sleeper.listen(me.topic->disk_mask()); },

@@ -48,6 +48,19 @@ class CDaemon : public CBus {
   penstock_daemon* daemon_ = nullptr;
 };
 
+TEST_F(CDaemon, OneThreadWaitsForTheDiskWhileAnotherPublishes) {
+  constexpr std::uint64_t kEvents = 2000;
+  auto producer = this->producer("orders");
+  publish(producer.get(), "first");
+  int waited = -1;
+  std::thread waiting([&] { waited = penstock_await_durable(producer.get(), kEvents, kSoon); });
+  std::uint64_t last = 0;
+  while (last < kEvents) last = publish(producer.get(), "order");
+  waiting.join();
+  EXPECT_EQ(last, kEvents);
+  EXPECT_EQ(waited, 0);
+}
+
 TEST_F(CDaemon, WhatIsPublishedAndSettledBecomesDurable) {
   penstock_daemon* second = nullptr;
   EXPECT_EQ(penstock_daemon_start(bus_, nullptr, &second), -EBUSY);

@@ -1,4 +1,5 @@
 #include <cerrno>
+#include <utility>
 #include <vector>
 
 #include "bindings/c/c_bus.hpp"
@@ -41,6 +42,13 @@ TEST_F(CPublishing, AnEventKeepsAllThatItWasGiven) {
   EXPECT_EQ(text(penstock_event_header(read, "trace", &size)), std::string("a\0b", 3));
   EXPECT_EQ(text(penstock_event_header(read, "empty", &size)), "");
   EXPECT_EQ(penstock_event_header(read, "other", &size), nullptr);
+  std::vector<std::pair<std::string, std::string>> told;
+  std::size_t name_size = 0;
+  const void* value = nullptr;
+  while (const char* name = penstock_event_header_at(read, told.size(), &name_size, &value, &size))
+    told.emplace_back(std::string(name, name_size), text(value));
+  const std::vector<std::pair<std::string, std::string>> given{{"trace", {"a\0b", 3}}, {"empty", ""}};
+  EXPECT_EQ(told, given);
   std::uint8_t id[16];
   penstock_event_id(read, id);
   EXPECT_EQ(std::memcmp(id, published, 16), 0);

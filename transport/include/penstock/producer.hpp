@@ -72,7 +72,8 @@ class Producer {
 
   // Waits until every offset up to and including this one is on disk. Errc::timed_out, disk, no_space, no_daemon,
   // invalid_argument (a memory topic). ProducerOptions::wait says how; by default one waiter of the bus at a time looks
-  // for a moment before it sleeps.
+  // for a moment before it sleeps. The one call that a second thread may make while the producer's own publishes; the
+  // producer must outlive it.
   Result<void> await_durable(Offset offset, std::chrono::nanoseconds timeout);
 
   // The id of the event published last, or of the one `back` events before it in its batch.

@@ -174,7 +174,8 @@ PENSTOCK_API int penstock_claim_begin(penstock_producer* producer, size_t size, 
                                       penstock_claim* claim);
 PENSTOCK_API int penstock_claim_commit(penstock_claim* claim, uint64_t* offset);
 PENSTOCK_API void penstock_claim_abort(penstock_claim* claim);
-/* Waits until every offset up to this one is on disk. */
+/* Waits until every offset up to this one is on disk. Of a producer's calls this one may run in one thread while
+ * another publishes; close the producer when it returned. */
 PENSTOCK_API int penstock_await_durable(penstock_producer* producer, uint64_t offset, int64_t timeout_ms);
 /* The 128-bit id of the event published last, or of the one `back` events before it in its batch. */
 PENSTOCK_API void penstock_producer_last_id(const penstock_producer* producer, size_t back, uint8_t id[16]);
@@ -212,6 +213,10 @@ PENSTOCK_API const char* penstock_event_id_text(const penstock_event* event, siz
 PENSTOCK_API const char* penstock_event_content_type(const penstock_event* event, size_t* size);
 PENSTOCK_API const char* penstock_event_schema(const penstock_event* event, size_t* size);
 PENSTOCK_API const void* penstock_event_header(const penstock_event* event, const char* name, size_t* size);
+/* The header at this index, from 0: its name, bytes without a NUL at their end, and its value; NULL: there are no more.
+ */
+PENSTOCK_API const char* penstock_event_header_at(const penstock_event* event, size_t index, size_t* name_size,
+                                                  const void** value, size_t* size);
 PENSTOCK_API void penstock_event_id(const penstock_event* event, uint8_t id[16]);
 /* -ENOENT when the event is no dead letter; a delivery's: when it was not redriven. */
 PENSTOCK_API int penstock_event_dead_letter(const penstock_event* event, penstock_dead_letter* letter);
