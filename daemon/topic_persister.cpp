@@ -6,6 +6,7 @@
 
 #include "daemon/persister.hpp"
 #include "io/file.hpp"
+#include "layout/probe.hpp"
 #include "storage/index.hpp"
 #include "storage/segment_set.hpp"
 
@@ -163,6 +164,7 @@ void TopicPersister::land(std::int64_t now) {
   failures_ = 0;
   topic_->writable()->durable_error.store(0, std::memory_order_release);
   publish_durable();
+  PENSTOCK_PROBE3(persist, options_.topic.c_str(), durable_.offset, mark_.last_time_ns);
   if (auto marked = writer_->flushed(mark_, std::uint64_t(now)); !marked)
     log_(1, "topic " + topic_->name() + ": " + marked.error().message());
 }

@@ -121,6 +121,8 @@ Result<std::shared_ptr<GroupState>> GroupState::map(const std::shared_ptr<Group>
   setup.member = access.member;
   setup.pid = std::uint32_t(::getpid());
   setup.options = &group->options();
+  setup.group = group->name().c_str();
+  setup.topic = out->topic_.c_str();
   setup.allocate = writable ? allocator(place.live(std::string(topic))) : group::Allocate{};
   setup.marks = out->letters();
   auto engine = group::GroupTopic::open({out->mapping_.data(), out->mapping_.size()}, std::move(setup));

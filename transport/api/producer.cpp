@@ -1,5 +1,6 @@
 // Producers: claim, fill in, commit and wake. The quick way through publish() makes no system call and allocates
 // nothing.
+#include <atomic>
 #include <penstock/bus.hpp>
 #include <penstock/producer.hpp>
 #include <thread>
@@ -7,6 +8,7 @@
 
 #include "api/disk_wait.hpp"
 #include "api/recent_ids.hpp"
+#include "layout/probe.hpp"
 #include "log/attributes.hpp"
 #include "log/checksum.hpp"
 
@@ -26,6 +28,7 @@ struct Producer::Impl {
   shm::Handle handle;
   ProducerOptions options;
   log::Publisher publisher;
+  const char* topic_name;                            // for tracers
   shm::Mask& mask;                                   // who sleeps on this topic
   std::uint64_t max_payload;                         // bytes
   bool alone;                                        // the topic has this producer only
@@ -44,6 +47,7 @@ struct Producer::Impl {
         handle(std::move(acquired)),
         options(chosen),
         publisher(topic->writable(), topic->ring(), handle.page(), handle.slot(), handle.incarnation(), *topic),
+        topic_name(topic->name().c_str()),
         mask(topic->mask()),
         max_payload(topic->max_payload()),
         alone(topic->header().options.single_producer != 0),
@@ -309,6 +313,7 @@ Result<Offset> Producer::publish(Bytes payload) {
   if (!payload.empty()) std::memcpy(me.publisher.body(claim.position, 0), payload.data(), payload.size());
   me.publisher.stamp(claim, claim.position, claim.offset, stamp);
   me.commit(claim);
+  PENSTOCK_PROBE3(publish, me.topic_name, claim.offset, me.last.payload);
   return claim.offset;
 }
 
@@ -331,6 +336,7 @@ Result<Offset> Producer::publish(Bytes payload, const PublishOptions& options) {
   if (!payload.empty()) std::memcpy(body + *attributes, payload.data(), payload.size());
   me.publisher.stamp(*claim, claim->position, claim->offset, stamp);
   me.commit(*claim);
+  PENSTOCK_PROBE3(publish, me.topic_name, claim->offset, me.last.payload);
   return claim->offset;
 }
 
@@ -389,6 +395,7 @@ Result<Offset> Producer::publish_batch(std::span<const Message> messages) {
     ++offset;
   }
   me.commit(*claim);
+  PENSTOCK_PROBE3(publish_batch, me.topic_name, claim->offset, claim->count);
   me.last_batch_begin.store(claim->offset, std::memory_order_relaxed);
   return claim->offset;
 }
@@ -480,6 +487,7 @@ Result<Offset> Claim::commit() {
                          open_.attributes, open_.flags};
   me.publisher.stamp(claim, claim.position, claim.offset, stamp);
   me.commit(claim);
+  PENSTOCK_PROBE3(publish, me.topic_name, claim.offset, stamp.payload);
   --me.claims_open;
   return claim.offset;
 }

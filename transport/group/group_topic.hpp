@@ -27,6 +27,8 @@ struct Setup {
   std::uint32_t pid = 0;                          // for notes, for people
   const layout::GroupOptions* options = nullptr;  // the caller's copy; read at each call
   Allocate allocate;                              // none: nothing new can be allocated
+  const char* group = nullptr;                    // names for tracers, which outlive the engine
+  const char* topic = nullptr;                    //
   bool marks = false;  // the topic is the group's own dead-letter queue: a settled event is a letter that was redriven
 };
 

@@ -7,12 +7,16 @@
 #include "group/inline.hpp"
 #include "group/marks.hpp"
 #include "group/notes.hpp"
+#include "layout/probe.hpp"
 
 namespace penstock::group {
 
 using namespace layout;
 
 namespace {
+
+// How a lease was settled, as tracers are told.
+enum How { kAcked, kFailed, kRejected, kReleased, kDuplicate, kOverdue };
 
 tl::unexpected<Error> stale() { return tl::unexpected(Error(Errc::stale_lease)); }
 
@@ -82,14 +86,17 @@ bool GroupTopic::promote(std::uint32_t index, const Pair& state) {
 Result<void> GroupTopic::ack(const Lease& lease, Instant at) {
   if (!lease.admitted) {
     const auto freed = settle_free(lease);
-    if (freed) count(control().acked);
-    return freed;
+    if (!freed) return freed;
+    count(control().acked);
+    PENSTOCK_PROBE4(settle, setup_.group, setup_.topic, lease.offset, kAcked);
+    return {};
   }
   if (!holds(lease)) return stale();
   const Pair acked = with_cell_state(lease.state, CellState::acked);
   if (!cas16(&region_.cell(lease.cell).state, lease.state, acked)) return stale();
   control().in_flight.fetch_sub(1);
   count(control().acked);
+  PENSTOCK_PROBE4(settle, setup_.group, setup_.topic, lease.offset, kAcked);
   const std::uint32_t next = behind(region_, lease.cell);
   finish_ack(lease.cell, acked, at);
   pass_on(next, true);
@@ -161,6 +168,7 @@ Result<Fate> GroupTopic::nak(const Lease& lease, Instant at, const NoteText& tex
   if (!delay) delay = backoff_delay(options(), lease.attempt(), random());
   const auto fate = fail(lease.cell, lease.state, why, add_time(at.now, *delay), options().max_attempts, at);
   if (!fate) return stale();
+  PENSTOCK_PROBE4(settle, setup_.group, setup_.topic, lease.offset, kFailed);
   return *fate;
 }
 
@@ -168,12 +176,14 @@ Result<void> GroupTopic::reject(const Lease& lease, Instant at, const NoteText& 
   if (!holds(lease)) return stale();
   if (!text.error_class.empty() || !text.reason.empty()) write_note(region_, lease, setup_.pid, text);
   if (!fail(lease.cell, lease.state, why, at.now, 0, at)) return stale();
+  PENSTOCK_PROBE4(settle, setup_.group, setup_.topic, lease.offset, kRejected);
   return {};
 }
 
 Result<void> GroupTopic::release(const Lease& lease, Instant at) {
   if (!holds(lease)) return stale();
   if (!put_back(lease.cell, lease.state, cell_of(lease.state.low).failure, at.now)) return stale();
+  PENSTOCK_PROBE4(settle, setup_.group, setup_.topic, lease.offset, kReleased);
   return {};
 }
 
@@ -184,14 +194,18 @@ Result<void> GroupTopic::park(const Lease& lease, std::int64_t due) {
 
 Result<void> GroupTopic::settle_duplicate(const Lease& lease) {
   const auto freed = settle_free(lease);
-  if (freed) count(control().duplicates);
-  return freed;
+  if (!freed) return freed;
+  count(control().duplicates);
+  PENSTOCK_PROBE4(settle, setup_.group, setup_.topic, lease.offset, kDuplicate);
+  return {};
 }
 
 Result<void> GroupTopic::settle_overdue(const Lease& lease) {
   const auto freed = settle_free(lease);
-  if (freed) count(control().expired_skipped);
-  return freed;
+  if (!freed) return freed;
+  count(control().expired_skipped);
+  PENSTOCK_PROBE4(settle, setup_.group, setup_.topic, lease.offset, kOverdue);
+  return {};
 }
 
 Result<Lease> GroupTopic::extend(const Lease& lease, Instant at, std::int64_t duration) {
@@ -233,6 +247,7 @@ bool GroupTopic::become(Lease& lease, const Pair& from) {
   lease.state = begun;
   count(control().delivered);
   if (fields.delivered > 1) count(control().redelivered);
+  PENSTOCK_PROBE3(deliver, setup_.group, setup_.topic, lease.offset);
   return true;
 }
 
