@@ -13,6 +13,10 @@ set(CPACK_COMPONENTS_ALL runtime dev daemon tools)
 if(TARGET penstock_python)
   list(APPEND CPACK_COMPONENTS_ALL python)
 endif()
+if(TARGET penstock_node)
+  list(APPEND CPACK_COMPONENTS_ALL node)
+  set(CPACK_PENSTOCK_ADDON ${PROJECT_BINARY_DIR}/node/penstock/penstock.node)
+endif()
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_COMPRESSION_TYPE xz)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
@@ -70,8 +74,16 @@ ${about}
 .
 This package has the module penstock, with its types, for programs with
 threads and with asyncio.")
+penstock_deb(node node-penstock javascript "nodejs (>= 18), libpenstock1 (>= ${PROJECT_VERSION})"
+"event transport for one host - Node.js module
+${about}
+.
+This package has the module penstock, with its types, for programs with
+promises and async iterators.")
+set(CPACK_DEBIAN_DAEMON_PACKAGE_RECOMMENDS systemd)  # for its unit; it runs without
 set(CPACK_DEBIAN_TOOLS_PACKAGE_RECOMMENDS penstockd)
 set(CPACK_DEBIAN_PYTHON_PACKAGE_RECOMMENDS penstockd)
+set(CPACK_DEBIAN_NODE_PACKAGE_RECOMMENDS penstockd)
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_SUGGESTS penstockd)
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_MULTIARCH same)  # which CPack takes from 3.31 on
 set(CPACK_DEBIAN_DEV_PACKAGE_MULTIARCH same)
@@ -79,6 +91,7 @@ set(CPACK_DEBIAN_DEV_PACKAGE_MULTIARCH same)
 # The library's own control files. CPack would call ldconfig in maintainer scripts where it looks for libraries; Debian
 # has a trigger for that, so it must not look (SHLIBDEPS), and cpack.cmake finds the dependencies instead.
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_SHLIBDEPS OFF)
+set(CPACK_DEBIAN_NODE_PACKAGE_SHLIBDEPS OFF)  # it would look for what is in the program that loads it
 set(control ${PROJECT_BINARY_DIR}/debian)
 file(WRITE ${control}/triggers "activate-noawait ldconfig\n")
 file(WRITE ${control}/shlibs "libpenstock 1 libpenstock1 (>= ${PROJECT_VERSION})\n")
@@ -96,5 +109,8 @@ foreach(line IN LISTS lines)
 endforeach()
 file(WRITE ${control}/symbols "${symbols}")
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_CONTROL_EXTRA ${control}/triggers ${control}/shlibs ${control}/symbols)
+
+file(GLOB scripts CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tools/debian/penstockd/*)
+set(CPACK_DEBIAN_DAEMON_PACKAGE_CONTROL_EXTRA ${scripts})
 
 include(CPack)
