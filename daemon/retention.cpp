@@ -5,7 +5,6 @@
 
 #include "api/retention.hpp"
 #include "storage/segment_reader.hpp"
-#include "storage/segment_set.hpp"
 
 namespace penstock::daemon {
 namespace {

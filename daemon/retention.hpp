@@ -7,6 +7,7 @@
 
 #include "api/group.hpp"
 #include "daemon/persister.hpp"
+#include "storage/segment_set.hpp"
 
 namespace penstock::daemon {
 
