@@ -203,6 +203,7 @@ def test_a_bus_is_described_and_changed(bus):
     assert bus.describe_topic("orders").retention_waits_for is None
     bus.create_topic("kept", retain_unacked=True)
     assert bus.describe_topic("kept").options.retain_unacked
+    bus.delete_topic("kept")
     with bus.consumer("desk", ["orders", "tick*"][:1], max_attempts=7, backoff=[0.5, 2], start="end"):
         group = bus.describe_group("desk")
         assert (group.patterns, group.options.max_attempts, group.options.backoff) == (["orders"], 7, [0.5, 2.0])
