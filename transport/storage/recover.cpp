@@ -247,6 +247,7 @@ class Recovery {
         out_.cut_bytes = look.cut;
         [[fallthrough]];
       case RecoveryCase::open_clean:
+        lost_position_ = 0;  // the empty segment after it was made before the last of this one was written
         return done(options_.change ? seal_now(set_.path(index), look) : Result<void>{});
       case RecoveryCase::sealed_whole:
         return done(options_.change ? finish_seal(set_.path(index), look) : Result<void>{});

@@ -346,6 +346,17 @@ TEST_F(RecoverTest, ASegmentIntoWhichNothingCameIsRemoved) {
   EXPECT_EQ(out.next_position, log_.mark().position);
 }
 
+TEST_F(RecoverTest, ASegmentMadeBeforeTheLastOfTheOneBeforeWasWrittenIsForgotten) {
+  log_.write_open(dir_.path());
+  LogBuilder empty(log_.mark().offset + 3, log_.mark().position + 20);
+  empty.write_open(dir_.path());
+  const Recovered out = recover();
+  EXPECT_EQ(out.found, RecoveryCase::open_clean);
+  EXPECT_EQ(out.next_position, log_.mark().position);
+  const Recovered again = recover(meta_of(0), {.durable = Boundary{out.next_position, 1 << 20}});
+  EXPECT_TRUE(again.problems.empty());
+}
+
 TEST_F(RecoverTest, ALostHeaderIsToldAndItsPlaceNotGivenAgain) {
   log_.write_sealed(dir_.path());
   LogBuilder second(log_.mark().offset, log_.mark().position);
