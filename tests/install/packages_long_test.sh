@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The Debian packages: lintian has nothing against them; in a clean Debian 12 they install with what they depend on and
 # nothing else, work, let programs of others be built and run, serve a bus that users share as the unit says, and leave
-# nothing behind but data. PENSTOCK_DEBS names a
-# folder of packages to be tested instead of new ones, FRONT_DOORS that of the front doors.
+# nothing behind but data. PENSTOCK_DEBS names a folder of packages to be tested instead of new ones, FRONT_DOORS that of
+# the front doors.
 set -euo pipefail
 . "$(dirname "$0")/outside.sh"
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | head -n 1)

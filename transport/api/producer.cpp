@@ -35,7 +35,7 @@ struct Producer::Impl {
   std::size_t claims_open = 0;                       // handed out and not settled yet
   std::uint64_t number;                              // this producer's half of generated ids
   std::uint64_t sequence = 0;                        // the other half
-  std::int64_t last_poke = 0;                        // of the daemon
+  std::atomic<std::int64_t> last_poke{0};            // of the daemon; perhaps by a thread that awaits the disk
   std::unique_ptr<api::RecentIds> recent;            // of a topic that refuses duplicates
   bool duplicate = false;                            // the last event published was one
   log::Stamp last;                                   // of the event published last
@@ -178,8 +178,8 @@ log::Stamp Producer::Impl::stamp(std::size_t payload, std::size_t attribute_byte
 // The daemon sleeps until somebody rings, and who was to ring may have died: who waits long for the disk does it again.
 void Producer::Impl::poke(std::int64_t began) {
   const std::int64_t now = api::monotonic_ns();
-  if (now - std::max(began, last_poke) < kPokeEvery) return;
-  last_poke = now;
+  if (now - std::max(began, last_poke.load(std::memory_order_relaxed)) < kPokeEvery) return;
+  last_poke.store(now, std::memory_order_relaxed);
   const api::StatePtr& state = topic->state();
   shm::ring_all(state->live.wake(), state->live.mask(layout::kBusOrdinal));
 }
