@@ -63,6 +63,11 @@ Result<Fd> open_nofollow(const std::string& path, int flags) {
   return Fd(fd);
 }
 
+void read_ahead(const std::string& path, std::uint64_t bytes) {
+  if (const Result<Fd> fd = open_nofollow(path, O_RDONLY))
+    ::posix_fadvise(fd->get(), 0, off_t(bytes), POSIX_FADV_WILLNEED);
+}
+
 Result<Fd> create_file(const std::string& path, mode_t mode, int flags) {
   const int all = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | flags;
   Fd fd(retried([&] { return ::open(path.c_str(), all, mode); }));

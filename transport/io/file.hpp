@@ -42,6 +42,8 @@ class Fd {
 
 // `flags` as for open(2): O_RDONLY, O_RDWR, O_DIRECT and so on.
 Result<Fd> open_nofollow(const std::string& path, int flags);
+// Has the kernel read a file's first bytes from the disk, and does not wait. A file that is not there is no matter.
+void read_ahead(const std::string& path, std::uint64_t bytes);
 // A new file with exactly this mode, whatever the umask. Errc::already_exists. `flags`: O_DIRECT and the like.
 Result<Fd> create_file(const std::string& path, mode_t mode, int flags = 0);
 // Opens the file, made with this mode when missing; what it holds stays. `created` tells which.

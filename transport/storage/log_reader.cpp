@@ -7,6 +7,9 @@
 namespace penstock::storage {
 namespace {
 
+// Of the next segment, asked for when this one is entered: the kernel itself reads ahead within a file.
+constexpr std::uint64_t kReadAhead = 8 << 20;
+
 // Where a segment begins, when its header can be read, is the topic's and says what its name does. The order of
 // segments is their names': one that begins elsewhere would lead back to itself.
 std::optional<layout::SegmentHeader> header_of(const SegmentSet& set, std::size_t index) {
@@ -196,6 +199,7 @@ Result<std::optional<Item>> LogReader::advance() {
   const auto next = set_.after(left.first_offset);
   if (!next) return std::optional<Item>(end_item());
   if (Result<void> done = open_from(*next); !done) return tl::unexpected(done.error());
+  if (*next + 1 < set_.size()) io::read_ahead(set_.path(*next + 1), kReadAhead);
   if (skipped_) {
     // What the segment left held is not lost with a file that is named as if it had it.
     const std::uint64_t end = std::max(skipped_->offset + skipped_->count, place.offset);
