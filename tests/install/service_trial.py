@@ -45,6 +45,7 @@ with open("/etc/default/penstockd-shop", "w") as defaults:
 with open(UNIT) as unit:
     settings = dict(line.strip().split("=", 1) for line in unit if re.match("[A-Z][A-Za-z]+=", line))
 assert settings["Type"] == "notify"
+assert os.access(settings["ExecReload"].split()[0], os.X_OK), "what reloads is not in a minimal system"
 with open(settings["EnvironmentFile"].lstrip("-").replace("%i", "shop")) as defaults:
     options = dict(line.strip().split("=", 1) for line in defaults)["PENSTOCKD_OPTIONS"]
 command = settings["ExecStart"].replace("%i", "shop").replace("$PENSTOCKD_OPTIONS", options).split()
