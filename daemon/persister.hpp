@@ -44,7 +44,9 @@ class TopicPersister {
   };
   Kept& kept() { return kept_; }
   bool compacts() const { return (kept_.options.flags & layout::kCompact) != 0; }
-  // This segment's index is made by somebody else.
+  // This segment's index is missing or wrong.
+  void want_index(std::uint64_t first_offset) { unindexed_.push_back(first_offset); }
+  // It is made by somebody else.
   void leave_index(std::uint64_t first_offset) { std::erase(unindexed_, first_offset); }
   // Writes one index that is missing, as of a segment that a killed daemon left. False: none is.
   bool mend_index();

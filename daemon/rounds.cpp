@@ -121,6 +121,13 @@ void Rounds::check_some_order() {
   if (order_.empty()) return;
   auto& [name, check] = order_.back();
   for (const std::string& problem : check.step(kOrderTurn)) log_(1, "topic " + name + ": " + problem);
+  const auto& topics = persister_.topics();
+  const auto found = std::find_if(topics.begin(), topics.end(),
+                                  [&name = name](const auto& topic) { return topic->topic().name() == name; });
+  for (const std::uint64_t first : check.take_unindexed()) {
+    if (found != topics.end()) (*found)->want_index(first);
+    next_retain_ = 0;  // with which it is made
+  }
   if (check.done()) order_.pop_back();
 }
 

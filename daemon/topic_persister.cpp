@@ -1,5 +1,3 @@
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
@@ -8,7 +6,6 @@
 #include "io/file.hpp"
 #include "layout/probe.hpp"
 #include "storage/index.hpp"
-#include "storage/segment_set.hpp"
 
 namespace penstock::daemon {
 namespace {
@@ -38,11 +35,6 @@ TopicPersister::TopicPersister(std::shared_ptr<api::Topic> topic, api::Place on_
   mark_.position = durable_.position;
   mark_.offset = durable_.offset;
   backlog_.begin(mark_);
-  storage::SegmentSet segments(options_.directory);
-  if (!segments.refresh()) return;
-  for (const std::uint64_t first : segments.first_offsets())
-    if (::access((options_.directory + "/" + storage::index_name(first)).c_str(), F_OK) != 0)
-      unindexed_.push_back(first);
 }
 
 bool TopicPersister::behind() const { return topic_->end().position > durable_.position; }

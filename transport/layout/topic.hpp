@@ -53,10 +53,10 @@ struct TopicControl {
   Word reclaim;                     // announced before limit is raised: lines below may be overwritten
   Word offset_bound;                // offsets below this are safe to give: the bound on disk is not lower
   // Written by the persister once a flush, read by who awaits durability.
-  alignas(kFalseShare) Pair durable;       // low: every line below is on disk; high: every offset below is
-  Word durable_error;                      // errno of a persister that cannot go on, else 0
-  Word deleted;                            // 1: the topic was deleted; handles end with an error
-  Word meta_version;                       // raised before and after the options in topic.meta change: odd, being changed
+  alignas(kFalseShare) Pair durable;  // low: every line below is on disk; high: every offset below is
+  Word durable_error;                 // errno of a persister that cannot go on, else 0
+  Word deleted;                       // 1: the topic was deleted; handles end with an error
+  Word meta_version;                  // raised before and after the options in topic.meta change: odd, being changed
   alignas(kFalseShare) Word single_owner;  // single-producer topics: slot | incarnation << 16 | 1 << 63, else 0
   std::byte reserved1[kPage - 3 * kFalseShare - sizeof(Word)];
 };

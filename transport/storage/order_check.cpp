@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include "io/file.hpp"
+#include "storage/index.hpp"
 
 namespace penstock::storage {
 
@@ -37,6 +38,7 @@ void OrderCheck::look_at(std::size_t index, std::vector<std::string>& problems) 
   if (before_) look_at_joint(*front->header, index, problems);
   before_ = front->progress && front->progress->sealed == 1 ? front->progress : std::nullopt;
   nonce_ = front->header->nonce;
+  if (before_ && !read_index(set_.directory(), *front->header)) unindexed_.push_back(front->header->first_offset);
 }
 
 void OrderCheck::look_at_joint(const layout::SegmentHeader& header, std::size_t index,

@@ -1,8 +1,8 @@
 // Making a topic's segments sound again: after a reboot, or when a daemon takes over from one that died. Whoever calls
 // it holds the bus's lock. Killed anywhere, it is simply run again. Nothing but the end of the log is looked at,
-// however many segments there are (OrderCheck looks at the others), or changed: the torn tail of the last is cut, synced
-// and sealed, so that what comes after goes into a new segment; the one before it is sealed, should that have been left
-// to do. What is broken stays where it is and is told.
+// however many segments there are (OrderCheck looks at the others), or changed: the torn tail of the last is cut,
+// synced and sealed, so that what comes after goes into a new segment; the one before it is sealed, should that have
+// been left to do. What is broken stays where it is and is told.
 #pragma once
 
 #include <sys/types.h>

@@ -11,7 +11,8 @@
 #include <thread>
 
 #include "history.hpp"
-#include "storage/segment.hpp"
+#include "storage/index.hpp"
+#include "storage/segment_reader.hpp"
 #include "tests/support/small_bus.hpp"
 #include "tests/support/temporary_bus.hpp"
 
@@ -74,6 +75,25 @@ TEST(LongPast, IsGoneOnFromAndWhole) {
     }
     EXPECT_EQ(events, past.segments + 1);
   }
+}
+
+TEST(LongPast, IndexesThatAreMissingOrWrongAreMadeAnew) {
+  const TemporaryBus at;
+  make_bus(at.path(), 1, {20, 64 << 10});
+  const std::string directory = at.path() + "/topics/" + name_of(0);
+  ASSERT_TRUE(std::filesystem::remove(directory + "/" + storage::index_name(7)));
+  std::filesystem::resize_file(directory + "/" + storage::index_name(12), 30);
+  Bus bus = good(Bus::open(at.path()));
+  Daemon daemon = good(Daemon::start(bus));
+  for (const Offset first : {7, 12}) {
+    const auto segment = good(storage::SegmentReader::open(directory + "/" + storage::segment_name(first)));
+    const auto whole = [&] { return storage::read_index(directory, segment.header()).has_value(); };
+    for (const auto deadline = std::chrono::steady_clock::now() + 60s;
+         !whole() && std::chrono::steady_clock::now() < deadline;)
+      std::this_thread::sleep_for(1ms);
+    EXPECT_TRUE(whole()) << first;
+  }
+  good(daemon.stop());
 }
 
 TEST(LongPast, ASegmentMissingInItIsToldByTheDaemon) {

@@ -100,9 +100,9 @@ class Consumer {
   Result<std::uint64_t> ack_through(std::string_view topic, Offset offset);
   // Waits until all that this member settled before the call survives a power cut: for the next checkpoint, which the
   // daemon writes at least every 100 ms. Errc::no_daemon or timed_out after the timeout; no_space or disk when the
-  // daemon can't write, and keeps trying. A topic deleted meanwhile has nothing to wait for. A memory topic's events end
-  // with the machine, and after an unclean end the group begins anew with what comes then: what was settled there needs
-  // no checkpoint, and the daemon only says that it has seen it.
+  // daemon can't write, and keeps trying. A topic deleted meanwhile has nothing to wait for. A memory topic's events
+  // end with the machine, and after an unclean end the group begins anew with what comes then: what was settled there
+  // needs no checkpoint, and the daemon only says that it has seen it.
   Result<void> await_settled(std::chrono::nanoseconds timeout);
 
   // Waits until poll or next may have something; a lease it fetches for them counts no attempt before they return it.

@@ -109,8 +109,8 @@ typedef struct penstock_topic_info {
 } penstock_topic_info;
 
 PENSTOCK_API int penstock_topic_create(penstock_bus* bus, const char* topic, const penstock_topic_options* options);
-/* 1: retention waits until every group that wants the topic has settled its events; 0: it waits only for what groups have
- * taken. A group that is forgotten then keeps the log for ever. */
+/* 1: retention waits until every group that wants the topic has settled its events; 0: it waits only for what groups
+ * have taken. A group that is forgotten then keeps the log for ever. */
 PENSTOCK_API int penstock_topic_retain_unacked(penstock_bus* bus, const char* topic, int retain);
 PENSTOCK_API int penstock_topic_delete(penstock_bus* bus, const char* topic);
 PENSTOCK_API int penstock_topic_describe(penstock_bus* bus, const char* topic, penstock_topic_info* info);
