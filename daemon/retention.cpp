@@ -63,6 +63,7 @@ void Retention::give_up(api::GroupState& state, api::Place end) const {
     if (seen.offset >= end.offset) return;
     if (!engine.skip(seen, {end.offset, end.position}, group::GroupTopic::Skip::gap)) continue;
     state.control()->missed.fetch_add(end.offset - seen.offset, std::memory_order_relaxed);
+    state.changed();  // it may be resting
     return;
   }
 }

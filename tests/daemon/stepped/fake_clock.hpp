@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 
 namespace penstock::test {
 
@@ -13,6 +14,13 @@ struct Clock {
   std::int64_t processor = 0, between_looks = 0;  // this much of a processor is used between two looks at it
 };
 extern Clock g_clock;
+
+// Somebody else's turn: called when the wall clock is looked at the next time but so many, and forgotten then.
+struct Turn {
+  int after = 0;
+  std::function<void()> act;
+};
+extern Turn g_turn;
 
 inline void set_clock(std::int64_t wall, std::int64_t monotonic) { g_clock = {wall, monotonic}; }
 // Time passes.

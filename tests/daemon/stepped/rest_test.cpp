@@ -211,6 +211,27 @@ TEST_F(RestTest, WhatComesWhileItLiesDownIsFound) {
   EXPECT_EQ(checkpoints(), saved + 1);
 }
 
+// Also who acts between two of its looks, at any of them: he saw no bit, or rang.
+TEST_F(RestTest, WhatComesBetweenItsLooksIsSaved) {
+  bool acted = true;
+  int looks = 0;
+  for (; acted; ++looks) {
+    publish();
+    Delivery held = take();
+    live(1s);
+    place_->changed();  // so that it lies down anew
+    const std::uint64_t before = checkpoints();
+    acted = false;
+    g_turn = {looks, [&] { acted = held.ack().has_value(); }};
+    fall_asleep();
+    g_turn = {};
+    if (!acted) break;
+    live(100ms);
+    EXPECT_EQ(checkpoints(), before + 1) << "at look " << looks;
+  }
+  EXPECT_GT(looks, 2);
+}
+
 // --- What is saved when.
 
 TEST_F(RestTest, WhatChangesIsSavedWithinATenthOfASecond) {
@@ -340,6 +361,19 @@ TEST_F(RestTest, AShorterRetentionIsHeardOf) {
   ASSERT_TRUE(bus_.set_retention("t", 100'000, 0ns));
   live(0s);
   EXPECT_GT(first(), 0u);
+}
+
+TEST_F(RestTest, AGroupThatRetentionMovesOnIsSaved) {
+  publish();
+  ASSERT_TRUE(take().ack());
+  fill(5);
+  sleep_long();
+  ASSERT_TRUE(bus_.set_retention("t", 100'000, 0ns));
+  live(0s);
+  ASSERT_GT(first(), 0u);
+  const std::uint64_t before = checkpoints();
+  live(100ms);
+  EXPECT_EQ(checkpoints(), before + 1);
 }
 
 TEST_F(RestTest, SizeIsHeldToWhileEventsCome) {
