@@ -213,6 +213,7 @@ class GroupTopic {
   bool promote(std::uint32_t cell, const layout::Pair& state);
   bool put_back(std::uint32_t cell, const layout::Pair& state, layout::Failure why, std::int64_t due);
   Result<void> settle_free(const Lease& lease);
+  bool say(const Lease& lease, const NoteText& text);
   void finish_ack(std::uint32_t cell, const layout::Pair& state, Instant at);
   bool holds(const Lease& lease) const;
   void count(layout::Word& word) { word.fetch_add(1, std::memory_order_relaxed); }

@@ -3,7 +3,6 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include <array>
 #include <bit>
 #include <cstring>
 
@@ -63,9 +62,10 @@ std::string_view cut(std::string_view text, std::size_t most) {
   return text.substr(0, end);
 }
 
-bool write_note(const Region& region, const Lease& lease, std::uint32_t pid, const NoteText& text) {
-  Word* words = region.note(lease.cell, lease.delivered(), true);
-  if (words == nullptr) return false;
+ReadyNote::ReadyNote(const Region& region, const Lease& lease, std::uint32_t pid, const NoteText& text)
+    : words_(region.note(lease.cell, lease.delivered(), true)) {
+  if (words_ == nullptr) return;
+  static_cast<void>(words_[0].load());  // the page comes into this process now
   Body body;
   const std::string_view error_class = cut(text.error_class, kClassMost);
   const std::string_view reason = cut(text.reason, kTextMost - error_class.size());
@@ -76,10 +76,15 @@ bool write_note(const Region& region, const Lease& lease, std::uint32_t pid, con
   // An empty view may have no bytes to point at.
   if (!error_class.empty()) std::memcpy(body.text.data(), error_class.data(), error_class.size());
   if (!reason.empty()) std::memcpy(body.text.data() + error_class.size(), reason.data(), reason.size());
-  const Words copy = std::bit_cast<Words>(body);
-  words[0].store(0);
-  for (std::size_t i = 0; i < copy.size(); ++i) words[i + 1].store(copy[i], std::memory_order_relaxed);
-  words[0].store(checksum(body, lease.offset));
+  body_ = std::bit_cast<Words>(body);
+  checksum_ = checksum(body, lease.offset);
+}
+
+bool ReadyNote::write() const {
+  if (words_ == nullptr) return false;
+  words_[0].store(0);
+  for (std::size_t i = 0; i < body_.size(); ++i) words_[i + 1].store(body_[i], std::memory_order_relaxed);
+  words_[0].store(checksum_);
   return true;
 }
 

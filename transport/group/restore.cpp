@@ -116,7 +116,7 @@ Result<void> write_cell(const Region& region, std::uint32_t index, const Read& r
   lease.cell = index;
   lease.state = {pack(fields), 0};
   lease.offset = in.offset;
-  write_note(region, lease, in.pid, read.note);
+  ReadyNote(region, lease, in.pid, read.note).write();
   return {};
 }
 

@@ -161,10 +161,20 @@ bool GroupTopic::put_back(std::uint32_t index, const Pair& state, Failure why, s
   return true;
 }
 
+// What a handler has to say is there before the failure is settled. False: the lease is not held any more.
+bool GroupTopic::say(const Lease& lease, const NoteText& text) {
+  if (!holds(lease)) return false;
+  if (text.error_class.empty() && text.reason.empty()) return true;
+  const ReadyNote note(region_, lease, setup_.pid, text);
+  // Making room may have taken longer than the lease, and the cell may be another event's, with words of its own.
+  if (!holds(lease)) return false;
+  note.write();
+  return true;
+}
+
 Result<Fate> GroupTopic::nak(const Lease& lease, Instant at, const NoteText& text, std::optional<std::int64_t> delay,
                              Failure why) {
-  if (!holds(lease)) return stale();
-  if (!text.error_class.empty() || !text.reason.empty()) write_note(region_, lease, setup_.pid, text);
+  if (!say(lease, text)) return stale();
   if (!delay) delay = backoff_delay(options(), lease.attempt(), random());
   const auto fate = fail(lease.cell, lease.state, why, add_time(at.now, *delay), options().max_attempts, at);
   if (!fate) return stale();
@@ -173,8 +183,7 @@ Result<Fate> GroupTopic::nak(const Lease& lease, Instant at, const NoteText& tex
 }
 
 Result<void> GroupTopic::reject(const Lease& lease, Instant at, const NoteText& text, Failure why) {
-  if (!holds(lease)) return stale();
-  if (!text.error_class.empty() || !text.reason.empty()) write_note(region_, lease, setup_.pid, text);
+  if (!say(lease, text)) return stale();
   if (!fail(lease.cell, lease.state, why, at.now, 0, at)) return stale();
   PENSTOCK_PROBE4(settle, setup_.group, setup_.topic, lease.offset, kRejected);
   return {};

@@ -437,6 +437,38 @@ TEST(GroupInterleavedOnce, AKeysEventsAreSettledAnywhereInASnapshot) {
   EXPECT_GT(stops, 50u);
 }
 
+// Between its last look at the lease and its last word it spoils the later event's; another's are never told.
+TEST(GroupInterleavedOnce, AMemberStoppedInANakLeavesALaterEventItsWordsOrNone) {
+  if (!PENSTOCK_CAN_SWITCH) GTEST_SKIP() << "sanitizers don't follow fibers";
+  std::uint64_t stops = 0;
+  for (bool alive = true; alive && !::testing::Test::HasFailure(); ++stops) {
+    Mapping mapping;
+    layout::GroupOptions options;
+    GroupTopic late = open_view(mapping, options, 1), other = open_view(mapping, options, 2);
+    late.start({0, position_of(0)});
+    // Both notes of the cell have room.
+    EXPECT_TRUE(late.nak(lease_next(late, kStart), kStart, {"class", "reason"}, 0));
+    EXPECT_TRUE(other.ack(*lease_due(other, kStart), kStart));
+    const Lease lease = lease_next(other, kStart);
+    Result<Fate> fate = Fate::dead;
+    hook::Fiber member([&] { fate = other.nak(lease, kStart, {"late", "words"}, 0); });
+    alive = member.step(stops);
+    if (alive && mapping.state(lease.cell) == layout::CellState::leased) {
+      EXPECT_EQ(go_on_without(late, kStart + 7200 * kSecond), lease.cell);
+      member.step(1000);
+      EXPECT_EQ(code_of(fate), Errc::stale_lease);
+      late.for_each_dead([&](const CellView& cell) {
+        const auto note = late.note(cell);
+        EXPECT_EQ(note ? note->reason : "right", "right");
+        return true;
+      });
+    } else {
+      member.step(1000);
+    }
+  }
+  EXPECT_GT(stops, 70u);
+}
+
 INSTANTIATE_TEST_SUITE_P(In, GroupInterleaved, ::testing::ValuesIn(kKinds),
                          [](const auto& kind) { return std::string(kind.param.name); });
 

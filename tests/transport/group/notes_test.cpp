@@ -46,8 +46,18 @@ TEST_F(NotesTest, ALateWriterDoesNotTouchItsSuccessorsNote) {
   ASSERT_TRUE(a_.release(late, now_));
   ASSERT_TRUE(b_.nak(*lease_due(b_, now_), now_, {"right", ""}));
   const Region region = Region::open(mapping_.bytes(), {}).value();
-  write_note(region, late, 1, {"late", ""});
+  ReadyNote(region, late, 1, {"late", ""}).write();
   EXPECT_EQ(the_note()->error_class, "right");
+}
+
+TEST_F(NotesTest, RoomThatTakesLongerThanTheLeaseSpoilsNoLaterEventsNote) {
+  const Lease lease = lease_next(a_, now_);
+  space_.during = [&] { EXPECT_EQ(go_on_without(b_, now_ + 7200 * kSecond), lease.cell); };
+  EXPECT_EQ(code_of(a_.nak(lease, now_, {"late", "words"})), Errc::stale_lease);
+  const auto note = the_note();
+  ASSERT_TRUE(note);
+  EXPECT_EQ(note->error_class, "never");
+  EXPECT_EQ(note->reason, "right");
 }
 
 TEST_F(NotesTest, WithoutRoomTheFailureCountsAndTheNoteIsLeftOut) {

@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
+#include <functional>
 #include <map>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "group/group_topic.hpp"
@@ -77,6 +79,7 @@ inline void expect_order(const Mapping& mapping) {
 // What a test does to allocation, and sees of it.
 struct Space {
   bool full = false;
+  std::function<void()> during;  // happens once, while somebody waits for room
   std::vector<std::pair<std::size_t, std::size_t>> calls;
 };
 
@@ -89,6 +92,7 @@ inline GroupTopic open_view(const Mapping& mapping, const layout::GroupOptions& 
   setup.marks = marks;
   setup.allocate = [space](std::size_t offset, std::size_t bytes) {
     if (space == nullptr) return true;
+    if (const auto happens = std::exchange(space->during, nullptr)) happens();
     if (space->full) return false;
     space->calls.emplace_back(offset, bytes);
     return true;
@@ -115,6 +119,17 @@ inline std::optional<Lease> lease_due(GroupTopic& group, Instant at) {
 }
 
 inline const IsDead kNobodyIsDead = [](std::uint32_t, std::uint32_t) { return false; };
+
+// What others do while a member is stopped in a settlement of its lease: that runs out, its event is settled, and the
+// next one, which comes to stand in the same cell, is rejected.
+inline std::uint32_t go_on_without(GroupTopic& other, std::int64_t now) {
+  other.sweep(now - 3600 * kSecond, kNobodyIsDead);
+  const auto again = lease_due(other, now);
+  EXPECT_TRUE(again && other.ack(*again, now));
+  const Lease next = lease_next(other, now);
+  EXPECT_TRUE(other.reject(next, now, {"never", "right"}));
+  return next.cell;
+}
 
 // One group started at offset 0, and two members of it.
 class GroupTest : public ::testing::Test {
