@@ -148,9 +148,10 @@ class Judge {
 
   // The words of the handler that failed it last. Where it had none they are those of an earlier one, or the daemon's;
   // so they are when a handler that was stopped in an earlier settlement went on during this one, or after it, and
-  // wrote its own words over the later ones.
+  // wrote its own words over the later ones. A handler of another event takes them away.
   bool reasoned(const Life& life, const Possible& ended, const LoggedLetter& letter) const {
-    if (ended.cause == Cause::drop) return letter.error_class == "dropped";
+    const bool words = ended.cause == Cause::nak || ended.cause == Cause::reject || ended.cause == Cause::drop;
+    if (ended.cause == Cause::drop && letter.error_class == "dropped") return true;
     bool spoken = false, stopped = false;
     std::set<std::uint64_t> open;  // leases with a call that has not returned
     for (const std::uint64_t number : life.notes()) {
@@ -164,9 +165,37 @@ class Judge {
       if (says && last) return true;
       spoken = spoken || says;
     }
-    if (!stopped && (ended.cause == Cause::nak || ended.cause == Cause::reject)) return false;
+    const bool none = letter.error_class.empty() && letter.reason.empty();
+    if (words && (spoken || none) && overwritten(life, ended)) return true;
+    if (ended.cause == Cause::drop || (words && !stopped)) return false;
     return spoken || letter.error_class == "lease-expired" || letter.error_class == "member-died" ||
            letter.error_class == "dropped" || (stopped && letter.error_class.empty());
+  }
+
+  // Was a handler of another event stopped in its settlement until its lease had run out and this event had the cell,
+  // to write its words when this one's were there? It called before this event was first delivered, and was alive and
+  // had not returned when this event was settled. Letters that were given back have cells of their own.
+  bool overwritten(const Life& life, const Possible& ended) const {
+    const std::uint64_t first = life.notes().front();
+    const auto settled = std::find_if(life.notes().begin(), life.notes().end(), [&](std::uint64_t number) {
+      const Note& note = history_.notes[number];
+      return note.what == What::calling && note.lease == ended.lease;
+    });
+    if (settled == life.notes().end()) return false;
+    std::map<std::uint64_t, std::uint32_t> open;  // members by their leases
+    for (std::uint64_t number = 0; number < history_.notes.size(); ++number) {
+      const Note& note = history_.notes[number];
+      const bool says = note.call == Call::nak || note.call == Call::reject || note.call == Call::drop;
+      const bool over = note.asked + history_.lease <= history_.notes[first].time;
+      const bool same_cells = (note.redrives == 0) == (life.name().redrives == 0);
+      const bool accepted = note.accepted && note.call != Call::drop;  // a drop is told nothing
+      if (note.what == What::calling && number < first && says && over && same_cells)
+        open.emplace(note.lease, note.member);
+      if (note.what == What::returned && (number < *settled || accepted)) open.erase(note.lease);
+      if (note.what == What::died && number < *settled)
+        std::erase_if(open, [&note](const auto& one) { return one.second == note.member; });
+    }
+    return !open.empty();
   }
 
   // Which letters the operator is shown.

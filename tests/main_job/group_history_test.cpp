@@ -287,6 +287,55 @@ TEST(GroupHistory, LetterSaysWhatHappened) {
   EXPECT_WRONG(with([](auto& letter) { letter.process = 102; }), "of process 102");
 }
 
+// A member is stopped in its settlement of another event.
+TEST(GroupHistory, WordsAreLostOnlyToACallOfAnEarlierEventThatHadNotReturned) {
+  struct Case {
+    const char* name;
+    bool right;
+    Call call = Call::nak;
+    bool run_out = true, before = true, returned = false, died = false, accepted = false;
+    const char* reason = "";
+  };
+  const Case cases[] = {
+      {.name = "open nak", .right = true},
+      {.name = "open reject", .right = true, .call = Call::reject},
+      {.name = "open drop", .right = true, .call = Call::drop},
+      {.name = "an ack says nothing", .right = false, .call = Call::ack},
+      {.name = "its lease held", .right = false, .run_out = false},
+      {.name = "called when the later event had its cell", .right = false, .before = false},
+      {.name = "returned before", .right = false, .returned = true},
+      {.name = "dead before", .right = false, .died = true},
+      {.name = "accepted, so it wrote while it held its lease", .right = false, .accepted = true},
+      {.name = "its own words", .right = false, .reason = "lease 2"},
+  };
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.name);
+    Story story;
+    const auto first = story.event(), second = story.event();
+    const Note late = story.take(first);
+    if (one.before) story.call(late, one.call);
+    if (one.run_out) story.pass(20 * kMs);
+    Note other;
+    if (one.run_out) other = story.take(first, 2, 2);
+    if (one.run_out) story.settle(other, Call::ack);
+    if (one.died) story.note(What::dying, 1);
+    if (one.died) story.note(What::died, 1);
+    if (one.returned) story.returned(late, one.call, false);
+    const Note lease = story.take(second, 1, 2);
+    if (!one.before) story.call(late, one.call);
+    story.settle(lease, Call::reject);
+    story.letter(lease, "rejected", 1, Call::reject);
+    story.history.letters[0].error_class = "";
+    story.history.letters[0].reason = one.reason;
+    if (!one.returned && !one.died) story.returned(late, one.call, one.accepted || !one.run_out);
+    if (!one.run_out) story.settle(story.take(first, 2, 2), Call::ack);
+    if (one.right)
+      EXPECT_RIGHT(story);
+    else
+      EXPECT_WRONG(story, "offset 1 has a letter with the reason");
+  }
+}
+
 TEST(GroupHistory, RejectedEventIsDeadAtOnce) {
   Story story;
   const Note lease = story.take(story.event());
