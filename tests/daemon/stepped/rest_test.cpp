@@ -119,7 +119,8 @@ const std::vector<NewsTest::Case>& NewsTest::cases() {
       {"AnEvent", nothing, [](Me& me) { me.publish(); }},
       {"ABatch", nothing,
        [](Me& me) {
-         const std::vector<Message> messages(3, Message{.payload = bytes_of("event")});
+         const std::string text = "event";
+         const std::vector<Message> messages(3, Message{.payload = bytes_of(text)});
          ASSERT_TRUE(me.producer_->publish_batch(messages));
        }},
       {"AClaim", nothing, [](Me& me) { ASSERT_TRUE(me.producer_->claim(8)->commit()); }},
