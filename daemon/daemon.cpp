@@ -13,6 +13,7 @@ namespace {
 
 // ns: who awaited one event publishes the next within this, as a rule, and is spared our wake-up.
 constexpr std::int64_t kAwake = 30'000;
+constexpr std::int64_t kLookAtClock = 1'000'000'000;  // ns: so late may be seen that somebody set it
 
 }  // namespace
 
@@ -26,8 +27,6 @@ struct Daemon::Impl {
   void rest(const shm::Sleeper& sleeper);
   void run();
 };
-
-constexpr std::int64_t kLookAtClock = 1'000'000'000;
 
 // Registers everywhere, looks once more, and sleeps.
 void Daemon::Impl::rest(const shm::Sleeper& sleeper) {
