@@ -198,7 +198,10 @@ TEST_P(GroupConcurrent, EveryEventIsSettledExactlyOnceAndEveryIdProcessedAtMostO
   EXPECT_EQ(twice, 0u) << "ids processed more than once";
   EXPECT_GT(once, std::min(world.events, kIds) / 2);
   EXPECT_GT(world.mapping.control().duplicates.load(), 0u);
-  EXPECT_GT(world.mapping.control().dead_lettered.load(), 0u);
+  // Of the few events with keys none may have failed twice.
+  if (world.keys == 0) {
+    EXPECT_GT(world.mapping.control().dead_lettered.load(), 0u);
+  }
 
   GroupTopic after = open_view(world.mapping, world.options, 1);
   after.sweep(world.now(), kNobodyIsDead);
