@@ -116,19 +116,25 @@ Result<void> Rounds::persist(const TopicPtr& topic) {
   return {};
 }
 
-// Some segments of one topic, so that who awaits an event is not kept waiting by a long past.
+// Some segments, so that who awaits an event is not kept waiting by a long past.
 void Rounds::check_some_order() {
-  if (order_.empty()) return;
-  auto& [name, check] = order_.back();
-  for (const std::string& problem : check.step(kOrderTurn)) log_(1, "topic " + name + ": " + problem);
-  const auto& topics = persister_.topics();
-  const auto found = std::find_if(topics.begin(), topics.end(),
-                                  [&name = name](const auto& topic) { return topic->topic().name() == name; });
-  for (const std::uint64_t first : check.take_unindexed()) {
-    if (found != topics.end()) (*found)->want_index(first);
-    next_retain_ = 0;  // with which it is made
+  for (std::size_t turn = kOrderTurn; turn > 0 && !order_.empty();) {
+    auto& [name, check] = order_.back();
+    const std::size_t segments = std::min(turn, check.left());
+    turn -= segments;
+    for (const std::string& problem : check.step(segments)) log_(1, "topic " + name + ": " + problem);
+    const std::vector<std::uint64_t> unindexed = check.take_unindexed();
+    if (!unindexed.empty()) want_indexes(name, unindexed);
+    if (check.done()) order_.pop_back();
   }
-  if (check.done()) order_.pop_back();
+}
+
+void Rounds::want_indexes(const std::string& name, const std::vector<std::uint64_t>& first_offsets) {
+  for (const auto& topic : persister_.topics()) {
+    if (topic->topic().name() != name) continue;
+    for (const std::uint64_t first : first_offsets) topic->want_index(first);
+  }
+  next_retain_ = 0;  // with which they are made
 }
 
 void Rounds::find_groups() {

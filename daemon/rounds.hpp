@@ -42,6 +42,7 @@ class Rounds {
   bool news() const;
   void refresh();
   void check_some_order();
+  void want_indexes(const std::string& name, const std::vector<std::uint64_t>& first_offsets);
   std::vector<TopicPtr> find_topics(std::set<std::string>& complaints);
   void find_groups();
   Result<void> persist(const TopicPtr& topic);

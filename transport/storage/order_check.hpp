@@ -1,7 +1,6 @@
 // Does each segment of a topic go on where the one before ended, and has it its index? Looks at every segment's first
-// page, some at a time:
-// a start does not wait for it, however long the past is. Reads only, also while the daemon writes and deletes. One
-// thread.
+// page, some at a time: a start does not wait for it, however long the past is. Reads only, also while the daemon
+// writes and deletes. One thread.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +19,8 @@ class OrderCheck {
   // Of the segments that are there now: after recovery, which sealed the last of them.
   OrderCheck(std::string directory, std::uint64_t topic_id);
 
-  bool done() const { return next_ >= set_.size(); }
+  std::size_t left() const { return set_.size() - next_; }
+  bool done() const { return left() == 0; }
   // Looks at so many more segments; what is wrong with them, a sentence each.
   std::vector<std::string> step(std::size_t segments);
   // The first offsets of segments looked at since the last call whose index is missing or wrong: they want a new one.
