@@ -63,6 +63,8 @@ Result<Fd> open_nofollow(const std::string& path, int flags) {
   return Fd(fd);
 }
 
+void expect_sequential(int fd) { ::posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL); }
+
 void read_ahead(const std::string& path, std::uint64_t bytes) {
   if (const Result<Fd> fd = open_nofollow(path, O_RDONLY))
     ::posix_fadvise(fd->get(), 0, off_t(bytes), POSIX_FADV_WILLNEED);

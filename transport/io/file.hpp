@@ -42,6 +42,8 @@ class Fd {
 
 // `flags` as for open(2): O_RDONLY, O_RDWR, O_DIRECT and so on.
 Result<Fd> open_nofollow(const std::string& path, int flags);
+// The kernel reads further ahead in a file that is read from one end to the other.
+void expect_sequential(int fd);
 // Has the kernel read a file's first bytes from the disk, and does not wait. A file that is not there is no matter.
 void read_ahead(const std::string& path, std::uint64_t bytes);
 // A new file with exactly this mode, whatever the umask. Errc::already_exists. `flags`: O_DIRECT and the like.

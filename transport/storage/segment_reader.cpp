@@ -26,7 +26,7 @@ Result<SegmentReader> SegmentReader::open(const std::string& path, std::size_t w
   reader.path_ = path;
   reader.fd_ = std::move(*fd);
   reader.window_bytes_ = std::max<std::size_t>(window_bytes, kPage);
-  if (window_bytes > kPage) ::posix_fadvise(reader.fd_.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
+  if (window_bytes > kPage) io::expect_sequential(reader.fd_.get());
   if (Result<void> done = reader.refresh(); !done) return tl::unexpected(done.error());
   reader.seek_start();
   return reader;
