@@ -2,14 +2,6 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../main_job/common.sh"
 : >"$work/log"
 
-# wait_for COMMAND...: until it succeeds.
-wait_for() {
-  local end=$((SECONDS + 60))
-  until "$@"; do
-    [ $SECONDS -lt $end ] || fail "never: $*"
-    sleep 0.02
-  done
-}
 # start_monitored ADDRESS: sets host and port.
 start_monitored() {
   penstockd --metrics "$1" 2>>"$work/log" &

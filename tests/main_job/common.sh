@@ -17,6 +17,20 @@ fail() {
   echo "FAILED: $*" >&2
   exit 1
 }
+# wait_for COMMAND...: until it succeeds.
+wait_for() {
+  local end=$((SECONDS + 60))
+  until "$@"; do
+    [ $SECONDS -lt $end ] || fail "never: $*"
+    sleep 0.02
+  done
+}
+# What a reboot takes.
+wipe_live_side() {
+  local live
+  live=$(readlink "$PENSTOCK_BUS/live")
+  case $live in /dev/shm/penstock-*) rm -rf "$live" ;; *) fail "live leads to $live" ;; esac
+}
 start_daemon() {
   penstockd 2>>"$work/log" &
   daemon=$!

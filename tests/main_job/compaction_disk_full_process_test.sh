@@ -5,14 +5,8 @@ set -euo pipefail
 . "$(dirname "$0")/faults.sh"
 in_own_mounts "$0" "$@"
 . "$(dirname "$0")/common.sh"
-seed=${SEED:-$RANDOM}
-RANDOM=$seed
-echo "SEED=$seed"
 : >"$work/log"
-mkdir "$PENSTOCK_BUS"
-mount -t tmpfs -o size=32m none "$PENSTOCK_BUS"
-trap 'finish 2>/dev/null || true; umount -l "$PENSTOCK_BUS"; rm -rf "$work"' EXIT
-printf '[daemon]\nsegment_bytes = "512KiB"\n' >"$PENSTOCK_BUS/bus.toml"
+small_disk 32m 512KiB
 
 # Of every second five hundred events the keys are their own, so half of each segment stays and needs room when it is
 # written anew.

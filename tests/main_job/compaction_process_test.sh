@@ -55,8 +55,7 @@ kill -TERM "$daemon"
 wait "$daemon" || fail "penstockd ended with $?"
 daemon=
 check "at rest"
-live=$(readlink "$PENSTOCK_BUS/live")
-case $live in /dev/shm/penstock-*) rm -rf "$live" ;; *) fail "live leads to $live" ;; esac
+wipe_live_side
 start_daemon
 check "after the loss of the shared-memory side"
 echo after | penstock pub state --json | jq -e ".offset == $events" >/dev/null || fail "the next offset is not $events"

@@ -6,15 +6,8 @@ set -euo pipefail
 . "$(dirname "$0")/faults.sh"
 in_own_mounts "$0" "$@"
 . "$(dirname "$0")/common.sh"
-seed=${SEED:-$RANDOM}
-RANDOM=$seed
-echo "SEED=$seed"
 : >"$work/log" >"$work/durable"
-
-mkdir "$PENSTOCK_BUS"
-mount -t tmpfs -o size=12m none "$PENSTOCK_BUS"
-trap 'finish 2>/dev/null || true; umount -l "$PENSTOCK_BUS"; rm -rf "$work"' EXIT
-printf '[daemon]\nsegment_bytes = "1MiB"\n' >"$PENSTOCK_BUS/bus.toml"
+small_disk 12m 1MiB
 start_monitored() {
   penstockd --metrics 127.0.0.1:0 2>>"$work/log" &
   daemon=$!

@@ -1,4 +1,4 @@
-# Sourced by the scripts that take the disk away: mounts of their own, waiting, and what was called durable.
+# Sourced by the scripts that take the disk away: mounts of their own, a small disk, and what was called durable.
 
 # in_own_mounts SCRIPT [ARGUMENT...]: runs the calling script anew where its mounts are nobody else's and go with it.
 in_own_mounts() {
@@ -11,24 +11,21 @@ in_own_mounts() {
   echo "skipped: nothing can be mounted here, which takes root or user namespaces"
   exit 77
 }
-# wait_for COMMAND...: until it succeeds.
-wait_for() {
-  local end=$((SECONDS + 60))
-  until "$@"; do
-    [ $SECONDS -lt $end ] || fail "never: $*"
-    sleep 0.02
-  done
+# small_disk SIZE SEGMENT: the bus lies on a disk of that size, with segments of that size. Chance goes by SEED, which is
+# told.
+small_disk() {
+  local seed=${SEED:-$RANDOM}
+  RANDOM=$seed
+  echo "SEED=$seed"
+  mkdir "$PENSTOCK_BUS"
+  mount -t tmpfs -o "size=$1" none "$PENSTOCK_BUS"
+  trap 'finish 2>/dev/null || true; umount -l "$PENSTOCK_BUS"; rm -rf "$work"' EXIT
+  printf '[daemon]\nsegment_bytes = "%s"\n' "$2" >"$PENSTOCK_BUS/bus.toml"
 }
 kill_daemon() {
   kill -KILL "$daemon"
   wait "$daemon" 2>/dev/null || true
   daemon=
-}
-# What a reboot takes.
-wipe_live_side() {
-  local live
-  live=$(readlink "$PENSTOCK_BUS/live")
-  case $live in /dev/shm/penstock-*) rm -rf "$live" ;; *) fail "live leads to $live" ;; esac
 }
 durable_error() { penstock topic describe "$1" --json | jq .durable_error; }
 errs_with() { [ "$(durable_error "$1")" = "$2" ]; }

@@ -26,8 +26,7 @@ same "$work/dumped" "dump"
 kill -TERM "$daemon"
 wait "$daemon" || fail "penstockd ended with $?"
 daemon=
-live=$(readlink "$PENSTOCK_BUS/live")
-case $live in /dev/shm/penstock-*) rm -rf "$live" ;; *) fail "live leads to $live" ;; esac
+wipe_live_side
 penstock dump lines --format '%v\n' >"$work/dumped"
 same "$work/dumped" "dump of a bus that does not run"
 start_daemon
