@@ -27,6 +27,8 @@ class TemporaryBus {
 
   const std::string& path() const { return path_; }
   Bus open() const { return Bus::open(path_).value(); }
+  // As a reboot takes it.
+  void lose_live_side() const { std::filesystem::remove_all(std::filesystem::read_symlink(path_ + "/live")); }
 
  private:
   std::string path_;

@@ -92,7 +92,6 @@ TEST_P(Seeks, ScansBackwardsShowTheSame) {
 // A power cut leaves a hole of a million offsets between two lives: so many before the end means events, not numbers.
 TEST(SeeksOverAHole, CountFromTheEndInEvents) {
   const TemporaryBus at;
-  const auto live_side_goes = [&] { std::filesystem::remove_all(std::filesystem::read_symlink(at.path() + "/live")); };
   for (int life = 0; life < 3; ++life) {
     Bus bus = at.open();
     if (life == 0) {
@@ -105,7 +104,7 @@ TEST(SeeksOverAHole, CountFromTheEndInEvents) {
       ASSERT_TRUE(producer.await_durable(producer.publish(std::as_bytes(std::span(text))).value(), 30s));
     }
     ASSERT_TRUE(daemon.stop());
-    if (life < 2) live_side_goes();
+    if (life < 2) at.lose_live_side();
   }
   const auto number = [](const EventView& event) {
     return std::stoi(std::string(reinterpret_cast<const char*>(event.payload().data()), event.payload().size()));
@@ -121,7 +120,7 @@ TEST(SeeksOverAHole, CountFromTheEndInEvents) {
     return out;
   };
   for (const bool running : {true, false}) {
-    if (!running) live_side_goes();
+    if (!running) at.lose_live_side();
     for (const int count : {1, 4, 5, 8, 9, 12, 13}) {
       std::vector<int> expected(std::size_t(std::min(count, 12)));
       std::iota(expected.begin(), expected.end(), 12 - int(expected.size()));
@@ -156,7 +155,7 @@ TEST(ALifeWithoutEvents, LeavesNoDamageBehind) {
     if (life == 1) {
       ASSERT_TRUE(daemon.stop());
     }
-    std::filesystem::remove_all(std::filesystem::read_symlink(at.path() + "/live"));
+    at.lose_live_side();
   }
   const Log log = Log::open(at.path(), "log").value();
   int events = 0;
