@@ -4,21 +4,6 @@
 namespace penstock::test {
 namespace {
 
-// Takes jobs and never gets to them.
-class StuckDisk final : public io::Disk {
- public:
-  std::string_view name() const override { return "stuck"; }
-  Result<void> submit(const io::Job&) override {
-    ++jobs_;
-    return {};
-  }
-  Result<std::size_t> reap(std::vector<io::Completion>&, std::chrono::nanoseconds) override { return std::size_t{0}; }
-  std::size_t in_flight() const override { return jobs_; }
-
- private:
-  std::size_t jobs_ = 0;
-};
-
 TEST(LettersOnDisk, ACheckpointWaitsForALetterThatAnEarlierDaemonAppended) {
   Stage stage;
   {

@@ -13,21 +13,6 @@ constexpr Offset kEvents = 8 * kSegment;
 
 std::string text_at(Offset offset) { return std::string(16'000, char('a' + offset % 26)); }
 
-// Takes jobs and never gets to them.
-class StuckDisk final : public io::Disk {
- public:
-  std::string_view name() const override { return "stuck"; }
-  Result<void> submit(const io::Job&) override {
-    ++jobs_;
-    return {};
-  }
-  Result<std::size_t> reap(std::vector<io::Completion>&, std::chrono::nanoseconds) override { return std::size_t{0}; }
-  std::size_t in_flight() const override { return jobs_; }
-
- private:
-  std::size_t jobs_ = 0;
-};
-
 class KeptTest : public ::testing::Test {
  protected:
   KeptTest() : bus_((set_clock(1'800'000'000'000'000'000, 5'000'000'000'000), open_small(stage_))) {

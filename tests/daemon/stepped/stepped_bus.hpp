@@ -17,6 +17,21 @@ inline Bus open_small(const Stage& stage) {
   return stage.open();
 }
 
+// Takes jobs and never gets to them.
+class StuckDisk final : public io::Disk {
+ public:
+  std::string_view name() const override { return "stuck"; }
+  Result<void> submit(const io::Job&) override {
+    ++jobs_;
+    return {};
+  }
+  Result<std::size_t> reap(std::vector<io::Completion>&, std::chrono::nanoseconds) override { return std::size_t{0}; }
+  std::size_t in_flight() const override { return jobs_; }
+
+ private:
+  std::size_t jobs_ = 0;
+};
+
 inline std::unique_ptr<daemon::Rounds> open_rounds(const Bus& bus,
                                                    std::unique_ptr<io::Disk> disk = io::make_pwrite_disk(0)) {
   auto rounds = daemon::Rounds::open(bus.state(), {}, std::move(disk));
