@@ -39,9 +39,10 @@ std::int64_t Retention::retain(TopicPersister& persister, std::int64_t wall) {
   const std::uint64_t version = topic.control()->meta_version.load(std::memory_order_seq_cst);
   if (version != kept.meta_version) {
     const auto meta = api::read_topic_meta(*topic.state(), topic.name());
-    if (meta) kept.options = meta->options;
+    if (!meta) return INT64_MAX;
+    kept.options = meta->options;
     kept.options.retention_ns = std::min(kept.options.retention_ns, kLongest);
-    if (meta && version % 2 == 0) kept.meta_version = version;
+    if (version % 2 == 0) kept.meta_version = version;
     kept.look_at = 0;
   }
   if (kept.options.retention_bytes == 0 && kept.options.retention_ns == 0) return INT64_MAX;

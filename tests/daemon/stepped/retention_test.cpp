@@ -298,6 +298,29 @@ TEST_F(KeptTest, LettersThatWereGivenBackKeepTheirQueue) {
   EXPECT_EQ(api::hold_of(state, "g.dlq", api::Need::pending, true).offset, ~Offset{0});
 }
 
+TEST_F(KeptTest, NothingGoesWhileTheTopicsBooksCannotBeRead) {
+  publish(kEvents);
+  auto leased = ack_all_but({1});
+  bound_by_bytes();
+  rounds();
+  expect_kept_for(1);
+  const std::string meta = stage_.path() + "/topics/t/topic.meta.", kept = stage_.path() + "/kept.";
+  for (const std::string copy : {"a", "b"}) {
+    std::filesystem::copy_file(meta + copy, kept + copy);
+    std::ofstream(meta + copy) << "what stood here is not here any more";
+  }
+  const auto topic = api::Topic::open(bus_.state(), "t", true).value();
+  topic->writable()->meta_version.fetch_add(2);  // it may have been the bound that was changed
+  ASSERT_TRUE(leased.front().ack());
+  rounds();
+  EXPECT_EQ(first(), 0u);
+  for (const std::string copy : {"a", "b"})
+    std::filesystem::copy_file(kept + copy, meta + copy, std::filesystem::copy_options::overwrite_existing);
+  topic->writable()->meta_version.fetch_add(2);
+  bus_.state()->announce_topics();
+  expect_let_go();
+}
+
 // --- What a power cut would bring back.
 
 TEST_F(KeptTest, WhatACheckpointSaysIsUnsettledStaysUntilAnotherIsWritten) {
