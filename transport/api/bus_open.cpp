@@ -179,6 +179,13 @@ Result<void> may_make_live(const std::string& directory, const Result<shm::Acces
                                       user_of(directory) + ") must open it first, as penstockd does.");
 }
 
+// A live side of another version may be in use, and have what is not on disk: it is not ours to remove.
+Result<void> not_of_another_version(const std::string& directory, std::uint64_t bus_id) {
+  const auto live = open_live(directory, bus_id, false);
+  if (!live && live.error().code() == Errc::incompatible) return tl::unexpected(live.error());
+  return {};
+}
+
 std::optional<std::uint32_t> daemon_holding(const std::string& directory, const shm::Live* live) {
   auto fd = shm::open_file(directory + "/daemon.lock", false);
   if (!fd || !shm::locked_by_other(*fd)) return std::nullopt;
@@ -302,6 +309,7 @@ Result<void> remove_bus(const std::string& directory) {
   if (auto ours = only_owner(directory); !ours) return ours;
   auto state = look_at_bus(directory);
   if (!state) return tl::unexpected(state.error());
+  if (auto known = not_of_another_version(directory, (*state)->bus_id); !known) return known;
   if ((*state)->live.header() != nullptr) {
     if (auto free = nobody_uses(**state); !free) return free;
     if (auto gone = remove_live(directory); !gone) return gone;
@@ -331,6 +339,7 @@ Result<void> remove_bus(const std::string& directory) {
 Result<void> remove_live(const std::string& directory) {
   auto id = read_bus_id(directory);
   if (!id) return tl::unexpected(id.error());
+  if (auto known = not_of_another_version(directory, *id); !known) return known;
   std::error_code error;
   const std::string target = fs::read_symlink(directory + "/live", error).string();
   if (error) return refuse(Errc::not_found, directory + " has nothing in shared memory.");

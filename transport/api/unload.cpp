@@ -6,6 +6,7 @@ namespace penstock::api {
 Result<void> save_everything(const StatePtr& state) {
   for (const std::string& name : list_names(state->live.path() + "/topics")) {
     auto topic = Topic::open_locked(state, name, true);
+    if (!topic && topic.error().code() == Errc::incompatible) return tl::unexpected(topic.error());
     if (!topic) continue;
     // Events that are not on disk are lost with the live side: their offsets are not given again.
     const Place end = (*topic)->end();
@@ -16,9 +17,11 @@ Result<void> save_everything(const StatePtr& state) {
   }
   for (const std::string& name : group_names(*state)) {
     auto group = Group::look(state, name);
+    if (!group && group.error().code() == Errc::incompatible) return tl::unexpected(group.error());
     if (!group) continue;  // not in shared memory
     for (const std::string& topic : (*group)->live_names()) {
       auto opened = GroupState::open_locked(*group, topic, {});
+      if (!opened && opened.error().code() == Errc::incompatible) return tl::unexpected(opened.error());
       if (!opened) continue;
       std::vector<std::byte> bytes;
       take_checkpoint(**opened, bytes);

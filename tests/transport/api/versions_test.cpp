@@ -112,6 +112,7 @@ class VersionsTest : public ::testing::Test {
 };
 
 void newer(Preamble& preamble) { preamble.version = 9; }
+void of_this_version(Preamble& preamble) { preamble.version = layout::kLayoutVersion; }
 void unknown_incompat(Preamble& preamble) { preamble.incompat = 2; }
 void unknown_ro_compat(Preamble& preamble) { preamble.ro_compat = 1; }
 void unknown_compat(Preamble& preamble) { preamble.compat = 1; }
@@ -152,6 +153,23 @@ TEST_F(VersionsTest, ANewerSegmentIsRefused) {
   ASSERT_TRUE(Bus::unload(path_));
   segment(path_ + "/topics/orders/00000000000000000000.seg", newer);
   expect_refused(read(), "version 9");
+}
+
+// It may be in use by programs of that version, and have what is not on disk.
+TEST_F(VersionsTest, ANewerLiveSideIsNeitherUnloadedNorRemoved) {
+  shared_file(live_ + "/bus", newer);
+  expect_refused(Bus::unload(path_), "version 9");
+  expect_refused(Bus::remove(path_), "version 9");
+  EXPECT_TRUE(fs::exists(live_ + "/topics/orders"));
+  EXPECT_TRUE(fs::exists(path_ + "/topics/orders"));
+}
+TEST_F(VersionsTest, ABusIsNotUnloadedOverWhatCannotBeSaved) {
+  for (const char* file : {"/topics/orders", "/groups/group/@group", "/groups/group/orders"}) {
+    shared_file(live_ + file, newer);
+    expect_refused(Bus::unload(path_), "version 9");
+    shared_file(live_ + file, of_this_version);
+  }
+  EXPECT_TRUE(Bus::unload(path_));
 }
 
 TEST_F(VersionsTest, UnknownIncompatBitsForbidEverything) {
