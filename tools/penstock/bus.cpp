@@ -41,7 +41,7 @@ std::uint64_t bytes_below(const std::string& directory) {
 int remove(const Globals& globals, const Consent& consent) {
   const std::string directory = globals.directory();
   if (no_bus(directory)) {
-    return complain(kNotFound, directory + " is no bus; name one with --bus or PENSTOCK_BUS");
+    return complain(kNotFound, "there is no bus in " + directory + "; name another directory (--bus, PENSTOCK_BUS)");
   }
   Out out;
   const std::uint64_t bytes = bytes_below(directory);

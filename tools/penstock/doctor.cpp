@@ -42,7 +42,7 @@ Finding shared_memory() {
     return {"shm", false, "none", "mount a tmpfs on /dev/shm: the rings live there"};
   }
   const std::uint64_t size = std::uint64_t{fs.f_blocks} * fs.f_frsize, free = std::uint64_t{fs.f_bavail} * fs.f_frsize;
-  const bool ok = free >= (64ull << 20);
+  const bool ok = free >= (128ull << 20);
   return {"shm", ok, size_text(free) + " free of " + size_text(size),
           ok ? ""
              : "make /dev/shm larger (mount -o remount,size=1G /dev/shm; --shm-size in a container): each topic takes "
@@ -146,11 +146,11 @@ Finding filesystem(const std::string& directory) {
   if (::statfs(directory.c_str(), &fs) != 0 || ::statvfs(directory.c_str(), &space) != 0) {
     return {"disk", false, std::strerror(errno), "the bus's directory cannot be looked at: check its path and mode"};
   }
-  constexpr long kTmpfs = 0x01021994, kNfs = 0x6969, kOverlay = 0x794c7630;
+  constexpr long kTmpfs = 0x01021994, kRamfs = 0x858458f6, kNfs = 0x6969, kOverlay = 0x794c7630;
   const std::uint64_t free = std::uint64_t{space.f_bavail} * space.f_frsize;
   const auto type = static_cast<long>(fs.f_type);
-  if (type == kTmpfs)
-    return {"disk", false, "tmpfs, " + size_text(free) + " free",
+  if (type == kTmpfs || type == kRamfs)
+    return {"disk", false, type == kTmpfs ? "tmpfs, " + size_text(free) + " free" : "ramfs",
             "what is called durable there is gone with the power; put the bus on a disk"};
   if (type == kNfs)
     return {"disk", false, "NFS, " + size_text(free) + " free",
@@ -169,7 +169,7 @@ Finding direct_writes(const std::string& directory) {
   // It says nothing of O_DIRECT that nothing can be made there, or not without a name.
   if (error != EINVAL) return {"direct", true, std::string("unknown: ") + std::strerror(error), ""};
   return {"direct", false, "no O_DIRECT",
-          "the daemon writes through the page cache, which costs more; ext4 and xfs have it"};
+          "the daemon writes through the page cache, which costs more; put the bus on ext4 or xfs, which have it"};
 }
 
 Finding daemon_of(const BusInfo& info) {
@@ -188,6 +188,8 @@ void add_topics(const Bus& bus, std::vector<Finding>& findings) {
   if (!names) return;
   for (const std::string& name : *names) {
     const auto info = bus.describe_topic(name);
+    if (!info && info.error().code() != Errc::not_found)  // deleted meanwhile
+      findings.push_back({"topic " + name, false, "cannot be looked at", info.error().message()});
     if (!info) continue;
     if (info->durable_error != 0) {
       findings.push_back({"topic " + name, false,

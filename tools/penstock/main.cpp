@@ -4,6 +4,7 @@
 #include <exception>
 #include <new>
 
+#include "api/near.hpp"
 #include "tools/penstock/session.hpp"
 #include "tools/penstock/signals.hpp"
 
@@ -12,7 +13,11 @@ namespace {
 using namespace penstock::tool;
 
 void add_globals(CLI::App& app, Globals& globals) {
-  app.add_option("--bus", globals.bus, "The bus's directory [PENSTOCK_BUS, else the state directory's penstock]");
+  app.add_option("--bus", globals.bus, "The bus's directory [PENSTOCK_BUS, else the state directory's penstock]")
+      ->check([](const std::string& directory) {
+        // Of a variable that was not set: another bus than the one that was meant must not answer.
+        return directory.empty() ? "the directory is empty; name one, or leave the option out" : std::string();
+      });
   app.add_flag("--json", globals.json, "One JSON object a line");
   app.add_flag("-q,--quiet", globals.quiet, "No messages but errors");
   app.add_option("--color", globals.color, "auto, always or never")->check(CLI::IsMember({"auto", "always", "never"}));
@@ -40,16 +45,50 @@ const CLI::App* named(const CLI::App* app) {
   return app;
 }
 
-int usage(const CLI::App& app, const std::string& what) {
+std::vector<std::string> commands_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
+  return names;
+}
+
+// Of the command and, since these are good there too, of those it stands under.
+std::vector<std::string> options_of(const CLI::App* app) {
+  std::vector<std::string> names;
+  for (; app != nullptr; app = app->get_parent())
+    for (const CLI::Option* option : app->get_options())
+      for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  return names;
+}
+
+// What is wrong with the words that nothing took, by the first that says most: an option, a command, one word too many.
+std::optional<std::string> unknown(const CLI::App& command, const std::vector<std::string>& left) {
+  const auto option =
+      std::find_if(left.begin(), left.end(), [](const std::string& word) { return word.starts_with('-'); });
+  if (option != left.end()) {
+    const std::string name = option->substr(0, option->find('='));
+    return "there is no option " + name + penstock::api::did_you_mean(name, options_of(&command));
+  }
+  if (left.empty()) return {};
+  auto commands = commands_of(command);
+  if (commands.empty()) return "'" + left.front() + "' is one word too many; put what has blanks in quotes";
+  commands.insert(commands.end(), {"--help", "--version"});  // as others spell their commands
+  return "there is no command '" + left.front() + "'" + penstock::api::did_you_mean(left.front(), commands);
+}
+
+int usage(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App* deepest = named(&app);
   std::string command = deepest->get_name();
   for (const CLI::App* at = deepest->get_parent(); at != nullptr; at = at->get_parent())
     command = at->get_name() + " " + command;
-  // A word that is no command is told by its name, not as one that is missing.
-  const std::vector<std::string> left = app.remaining(true);
-  const bool unknown = !deepest->get_subcommands({}).empty() && !left.empty() && left.front().front() != '-';
-  const std::string why = unknown ? "there is no command '" + left.front() + "'" : what;
-  return complain(kUsage, why + "; see '" + command + " --help'");
+  std::string why = error.what();
+  const auto commands = commands_of(*deepest);
+  if (const auto what = unknown(*deepest, app.remaining(true))) {
+    why = *what;
+  } else if (!commands.empty()) {
+    why = "a command is missing: " + commands.front();
+    for (std::size_t i = 1; i < commands.size(); ++i) why += (i + 1 < commands.size() ? ", " : " or ") + commands[i];
+  }
+  return complain(kUsage, why + (why.ends_with('?') ? " See '" : "; see '") + command + " --help'");
 }
 
 int run(int argc, char** argv) {
@@ -72,7 +111,7 @@ int run(int argc, char** argv) {
     app.parse(words(argc, argv));
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    return usage(app, error.what());
+    return usage(app, error);
   }
   ask_on_signals();
   return plan.run(plan.globals);

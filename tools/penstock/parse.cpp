@@ -192,7 +192,8 @@ Parsed<StartAt> parse_start(std::string_view text, Timestamp now) {
   }
   if (const auto time = parse_time(text, now)) return StartAt::time(*time);
   return tl::unexpected(quoted(text) +
-                        " is no place in a topic; give beginning, end, an offset, -N for the last N, or a time");
+                        " is no place in a topic; give beginning, end, an offset, -N for the last N, or a time such as "
+                        "2026-11-23T07:00:00Z or -10m");
 }
 
 Parsed<char> parse_delimiter(std::string_view text) {

@@ -30,7 +30,7 @@ void check_header(PubOptions& options, const std::vector<std::string>& given) {
   for (const std::string& text : given) {
     const std::size_t equals = text.find('=');
     if (equals == 0 || equals == std::string::npos)
-      throw CLI::ValidationError("-H", "'" + text + "' is not name=value");
+      throw CLI::ValidationError("-H", "'" + text + "' is no header; give name=value");
     options.headers.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
 }
@@ -66,7 +66,7 @@ void add_pub(CLI::App& app, Plan& plan) {
   sub->add_option_function<std::string>(
          "--await",
          [options](const std::string& text) {
-           if (text != "disk") throw CLI::ValidationError("--await", "'" + text + "' is not disk");
+           if (text != "disk") throw CLI::ValidationError("--await", "'" + text + "' cannot be awaited; give disk");
            options->await_disk = true;
          },
          "disk: success only once the events are on disk")

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "api/near.hpp"
+#include "group/pattern.hpp"
 #include "tools/penstock/group_options.hpp"
 #include "tools/penstock/json.hpp"
 #include "tools/penstock/output.hpp"
@@ -35,6 +37,7 @@ std::vector<std::string> missing(const std::vector<std::string>& patterns, const
   for (const std::string& pattern : patterns) {
     if (std::any_of(topics.begin(), topics.end(), [&](const std::string& t) { return covers(pattern, t); })) continue;
     out.push_back(is_pattern(pattern) ? "no topic matches " + pattern : "there is no topic " + pattern);
+    if (const auto meant = api::nearest(pattern, topics)) out.back() += " (did you mean " + *meant + "?)";
   }
   return out;
 }
@@ -208,6 +211,8 @@ int sub(const Globals& globals, const SubOptions& options) {
     if (pattern.find('/') != std::string::npos) {
       return complain(kUsage, pattern + " is a file; look into it with 'penstock dump " + pattern + "'");
     }
+    if (!group::valid_pattern(pattern))
+      return complain(kUsage, "topic or pattern " + pattern + ": " + Error(Errc::invalid_name).message());
   }
   return with_bus(globals, [&](Bus& bus) {
     return options.group.empty() ? sub_looking(globals, options, bus) : sub_as_member(globals, options, bus);

@@ -77,9 +77,7 @@ int verify(const Globals& globals, std::vector<std::string> sources) {
   const bool everything = sources.empty();
   if (everything) {
     if (no_bus(directory)) {
-      return complain(
-          kNotFound,
-          directory + " is no bus; name one with --bus or PENSTOCK_BUS, or create it with 'penstock topic create'");
+      return complain(kNotFound, "there is no bus in " + directory + "; name another directory (--bus, PENSTOCK_BUS)");
     }
     sources = topics_on_disk(directory);
   }

@@ -54,9 +54,7 @@ Result<std::uint64_t> read_bus_id(const std::string& directory) {
   unsigned version = 0;
   unsigned long long id = 0;
   if (std::sscanf(text.c_str(), "penstock bus %u %llx", &version, &id) != 2) return corrupt();
-  if (version != layout::kLayoutVersion)
-    return refuse(Errc::incompatible, path + ": layout version " + std::to_string(version) + ", this program reads " +
-                                          std::to_string(layout::kLayoutVersion) + "; use programs of one version.");
+  if (version != layout::kLayoutVersion) return refuse(Errc::incompatible, path, version);
   if (text != id_line(id)) return corrupt();
   return id;
 }
@@ -118,6 +116,12 @@ Result<bool> has_bus(const std::string& directory) {
   return false;
 }
 
+tl::unexpected<Error> no_bus_in(const std::string& directory) {
+  return refuse(Errc::not_found, "there is no bus in " + directory +
+                                     "; name another directory (--bus, PENSTOCK_BUS), or make one: `penstock topic "
+                                     "create` and penstockd do.");
+}
+
 // One name for each bus directory, so that what a killed creator left is found again and made anew.
 std::string live_name(const Settings& settings, const std::string& directory, std::uint64_t bus_id) {
   struct stat info {};
@@ -152,8 +156,10 @@ Result<void> publish_live(const std::string& directory, const std::string& targe
 }
 
 Result<void> make_directories(const std::string& directory) {
+  const std::string above = io::directory_of(directory);
   std::error_code error;
-  fs::create_directories(fs::path(directory).parent_path(), error);
+  fs::create_directories(above, error);
+  if (error) return tl::unexpected(name(io::error_of(error.value()), above));
   for (const char* part : {"", "/topics", "/groups"})
     if (auto made = shm::make_directory(directory + part, 0700); !made)
       return tl::unexpected(name(made.error(), directory + part));
@@ -223,7 +229,7 @@ Result<StatePtr> open_bus(const std::string& given, bool create) {
   if (given.empty() || error) return refuse(Errc::invalid_argument, "an empty bus directory");
   auto there = has_bus(directory);
   if (!there) return tl::unexpected(there.error());
-  if (!*there && !create) return refuse(Errc::not_found, "bus " + directory);
+  if (!*there && !create) return no_bus_in(directory);
 
   auto state = std::make_shared<State>();
   state->directory = directory;
@@ -287,7 +293,7 @@ Result<void> nobody_uses(const State& state) {
 Result<StatePtr> look_at_bus(const std::string& directory) {
   auto there = has_bus(directory);
   if (!there) return tl::unexpected(there.error());
-  if (!*there) return refuse(Errc::not_found, "bus " + directory);
+  if (!*there) return no_bus_in(directory);
   auto id = read_bus_id(directory);
   if (!id) return tl::unexpected(id.error());
   auto state = std::make_shared<State>();
@@ -305,7 +311,7 @@ Result<void> only_owner(const std::string& directory) {
 Result<void> remove_bus(const std::string& directory) {
   auto there = has_bus(directory);
   if (!there) return tl::unexpected(there.error());
-  if (!*there) return refuse(Errc::not_found, "bus " + directory);
+  if (!*there) return no_bus_in(directory);
   if (auto ours = only_owner(directory); !ours) return ours;
   auto state = look_at_bus(directory);
   if (!state) return tl::unexpected(state.error());

@@ -369,7 +369,8 @@ Result<Consumer> Bus::consumer(std::string_view group, const std::vector<std::st
   auto joined = api::Group::join(state_, group, patterns, options);
   if (!joined) return tl::unexpected(joined.error());
   auto handle = api::acquire_handle(state_, layout::HandleKind::consumer, 0, group);
-  if (!handle) return tl::unexpected(api::name(handle.error(), "a member of group " + std::string(group)));
+  if (!handle)
+    return tl::unexpected(api::name(handle.error(), "a member of group " + std::string(group), state_->live.path()));
   auto impl = std::make_unique<Consumer::Impl>(state_, std::move(*joined), std::move(*handle), options);
   if (auto found = impl->refresh(); !found) return tl::unexpected(found.error());
   return Consumer(std::move(impl));

@@ -55,7 +55,8 @@ Result<void> await_disk(Waiter& waiter, const State& state, std::chrono::nanosec
   if (!waited) return tl::unexpected(waited.error());
   if (done) return {};
   if (const int error = what.error(); error != 0)
-    return refuse(error == ENOSPC || error == EDQUOT ? Errc::no_space : Errc::disk, what.title(), std::uint32_t(error));
+    return refuse(error == ENOSPC || error == EDQUOT ? Errc::no_space : Errc::disk, what.title(), std::uint32_t(error),
+                  state.directory);
   if (!daemon_of(state))
     return refuse(Errc::no_daemon, what.title() + " is not written to disk because no daemon runs; start penstockd.");
   return refuse(Errc::timed_out, what.title() + ": " + what.missing);

@@ -2,9 +2,11 @@
 
 #include <sys/resource.h>
 
+#include <cerrno>
 #include <cstring>
 #include <fstream>
 
+#include "api/error_place.hpp"
 #include "layout/base.hpp"
 #include "shm/fd.hpp"
 
@@ -14,6 +16,7 @@ namespace {
 struct Context {
   Error error;
   std::string thing;
+  std::string place;  // a path, or empty
 };
 thread_local Context context;  // of this thread's last named error
 
@@ -24,9 +27,8 @@ const char* sentence(Errc code) {
     case Errc::invalid_argument:
       return "the arguments do not fit; see the call's description";
     case Errc::invalid_name:
-      return "not a valid name: use words of letters, digits, _ and - joined by dots (patterns: * for one word, ** at "
-             "the "
-             "end for the rest), at most 200 bytes";
+      return "not a valid name: use words of letters, digits, _ and - joined by dots (patterns: * for one whole word, "
+             "** at the end for the rest), at most 200 bytes";
     case Errc::not_found:
       return "does not exist; check the name, or create it";
     case Errc::already_exists:
@@ -110,41 +112,60 @@ std::string about_versions(std::uint32_t met) {
     return "of layout version " + ours +
            ", which this program reads, but of another bus or kind, or with features it " +
            "does not know; use programs of one version";
-  return "layout version " + std::to_string(met) + ", this program reads " + ours + "; use programs of one version";
+  const char* remedy = met > layout::kLayoutVersion ? ": a newer program wrote it; upgrade this one"
+                                                    : ": an older program wrote it; use programs of that version";
+  return "layout version " + std::to_string(met) + ", this program reads " + ours + remedy;
+}
+
+// What the place says of the cause; empty where it says nothing.
+std::string about_place(const Error& error, const Context& where) {
+  if (where.place.empty()) return {};
+  if (error.code() == Errc::no_space && error.detail() != ENOMEM) return api::no_space_at(where.place);
+  if (error.code() == Errc::permission) return api::no_permission_at(where.place, int(error.detail()));
+  if (error.code() == Errc::not_found && where.place != where.thing) return api::not_found_at(where.place);
+  return {};
+}
+
+// The errno, for those who know it.
+std::string about_errno(const Error& error) {
+  const bool has_errno = error.code() == Errc::system || error.code() == Errc::disk || error.code() == Errc::no_space ||
+                         error.code() == Errc::permission;
+  if (!has_errno || error.detail() == 0 || error.detail() >= 4096) return {};
+  char text[128];
+  return std::string(" (") + ::strerror_r(static_cast<int>(error.detail()), text, sizeof text) + ")";
 }
 
 }  // namespace
 
 std::string Error::message() const {
-  std::string out;
+  std::string out, told;
   if (context.error == *this && !context.thing.empty()) {
     // A context that is a whole sentence needs no other.
     if (context.thing.back() == '.') return context.thing.substr(0, context.thing.size() - 1);
     out = context.thing + ": ";
+    told = about_place(*this, context);
   }
-  if (code_ == Errc::incompatible && detail_ != 0)
+  if (!told.empty())
+    out += told;
+  else if (code_ == Errc::incompatible && detail_ != 0)
     out += about_versions(detail_);
   else
     out += code_ == Errc::too_many ? about_limit(*this) : sentence(code_);
-  const bool has_errno =
-      code_ == Errc::system || code_ == Errc::disk || code_ == Errc::no_space || code_ == Errc::permission;
-  if (has_errno && detail_ != 0 && detail_ < 4096) {
-    char text[128];
-    out += std::string(" (") + ::strerror_r(static_cast<int>(detail_), text, sizeof text) + ")";
-  }
-  return out;
+  return out + about_errno(*this);
 }
 
 namespace api {
 
-Error fail(Errc code, std::string thing, std::uint32_t detail) {
+Error fail(Errc code, std::string thing, std::uint32_t detail, std::string place) {
   const Error error(code, detail);
-  context = {error, std::move(thing)};
+  if (place.empty() && thing.starts_with('/')) place = thing;
+  context = {error, std::move(thing), std::move(place)};
   return error;
 }
 
-Error name(Error error, const std::string& thing) {
-  if (!(context.error == error) || context.thing.find(thing) == std::string::npos) context = {error, thing};
+Error name(Error error, const std::string& thing, const std::string& place) {
+  if (context.error == error && context.thing.find(thing) != std::string::npos) return error;
+  context = {error, thing, place.empty() && thing.starts_with('/') ? thing : place};
   return error;
 }
 

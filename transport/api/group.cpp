@@ -63,7 +63,7 @@ Result<void> write_meta(const State& state, const GroupPlace& place, const layou
 
 Result<void> read_meta(const State& state, const GroupPlace& place, std::string_view name, layout::GroupFile& file) {
   auto bytes = place.meta(state).read();
-  if (!bytes) return tl::unexpected(api::name(bytes.error(), "group " + std::string(name)));
+  if (!bytes) return tl::unexpected(api::name(bytes.error(), "group " + std::string(name), place.disk_path()));
   if (bytes->size() != sizeof file) return refuse(Errc::corrupt, place.disk_path() + "/group.meta");
   std::memcpy(static_cast<void*>(&file), bytes->data(), sizeof file);
   file.name.text[sizeof file.name.text - 1] = 0;

@@ -31,7 +31,7 @@ Result<GroupPlace> GroupPlace::find(const State& state, std::string_view name, b
     if (auto made = shm::make_directory(out.disk_path_, access.group_directory()); !made)
       return tl::unexpected(api::name(made.error(), out.disk_path_));
   auto disk = shm::open_directory(out.disk_path_);
-  if (!disk) return tl::unexpected(api::name(disk.error(), "group " + std::string(name)));
+  if (!disk) return tl::unexpected(api::name(disk.error(), "group " + std::string(name), out.disk_path_));
   auto user = shm::owner_of(*disk);
   if (!user) return tl::unexpected(user.error());
   out.disk_ = std::move(*disk);
@@ -134,7 +134,7 @@ Result<GroupLock> GroupLock::take(const State& state, GroupPlace& place, std::in
   // Other users can't open it, so none of them can hold it.
   auto fd = shm::create_file(place.live(kFile), 0600, 0);
   if (!fd && fd.error().code() == Errc::already_exists) fd = shm::open_file(place.live(kFile), true);
-  if (!fd) return tl::unexpected(name(fd.error(), place.live_path() + ": this group belongs to another user"));
+  if (!fd) return tl::unexpected(name(fd.error(), place.live_path()));
   if (auto locked = shm::lock(*fd, timeout_ns); !locked)
     return refuse(Errc::busy, place.live_path() + "/@lock stays locked: another process of this group does not end");
   out.fd_ = std::move(*fd);

@@ -84,6 +84,10 @@ Result<Log> Log::open(const std::string& bus_directory, const std::string& topic
 
 Result<Log> Log::open_file(const std::string& path) {
   auto reader = storage::SegmentReader::open(path, 1 << 16);
+  if (!reader && reader.error().code() == Errc::not_found)
+    return refuse(Errc::not_found, path +
+                                       ": there is no such file; a topic is named without a slash, and its segments " +
+                                       "are the files BUS/topics/TOPIC/*.seg.");
   if (!reader) return tl::unexpected(api::name(reader.error(), path));
   auto impl = std::make_unique<Impl>();
   impl->file = path;

@@ -85,7 +85,8 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::deliver(group::Lease lease
     if (!admitted && stale(admitted.error())) return std::nullopt;
     if (!admitted) {
       static_cast<void>(engine.release(lease, at));
-      return tl::unexpected(name(admitted.error(), "the dedupe window of group " + state_->group().name()));
+      return tl::unexpected(name(admitted.error(), "the dedupe window of group " + state_->group().name(),
+                                 state_->group().state()->live.path()));
     }
     if (*admitted != group::Admit::admitted) {
       // A copy that waits for its sibling asks less often the longer that may take.
@@ -154,7 +155,9 @@ Result<std::optional<MemberTopic::Work>> MemberTopic::take_fresh(const Ask& ask,
                              key_of(found->event, state_->group().options())};
     const bool at_once = plain(found->event);
     auto taken = engine.take_fresh(seen, fresh, {now, coarse_now_ns()}, ask.execute && at_once);
-    if (!taken) return tl::unexpected(name(taken.error(), "group " + state_->group().name()));
+    if (!taken)
+      return tl::unexpected(
+          name(taken.error(), "group " + state_->group().name(), state_->group().state()->live.path()));
     changed_ |= taken->outcome == group::Outcome::lease || taken->outcome == group::Outcome::queued;
     switch (taken->outcome) {
       case group::Outcome::lease: {

@@ -202,7 +202,7 @@ Result<void> Producer::Impl::make_way(log::ClaimFault fault, std::int64_t& deadl
   if (topic->durable()) {
     if (const auto error = topic->control()->durable_error.load(std::memory_order_relaxed);
         error != 0 && now > deadline)
-      return refuse(error == ENOSPC ? Errc::no_space : Errc::disk, title, std::uint32_t(error));
+      return refuse(error == ENOSPC ? Errc::no_space : Errc::disk, title, std::uint32_t(error), topic->directory());
     poke(deadline - options.block.count());
     // A daemon that is being restarted is given a moment.
     if (api::daemon_of(*topic->state()))
@@ -538,7 +538,8 @@ Result<Producer> Bus::producer(std::string_view topic, const ProducerOptions& op
   auto lock = api::BusLock::take(state_->directory);
   if (!lock) return tl::unexpected(lock.error());
   auto handle = api::acquire_handle(state_, layout::HandleKind::producer, (*opened)->header().topic_id, topic);
-  if (!handle) return tl::unexpected(api::name(handle.error(), "a producer of topic " + std::string(topic)));
+  if (!handle)
+    return tl::unexpected(api::name(handle.error(), "a producer of topic " + std::string(topic), state_->live.path()));
   if ((*opened)->header().options.single_producer != 0)
     if (auto only = become_only_producer(**opened, *handle); !only) return tl::unexpected(only.error());
   return Producer(std::make_unique<Producer::Impl>(std::move(*opened), std::move(*handle), options));

@@ -86,7 +86,7 @@ Result<void> Reader::Impl::add(const std::string& topic, StartAt start) {
   auto source = std::make_unique<Source>(Source{Feed(*opened, held), {}, {}});
   if (held) {
     auto pin = api::acquire_handle(state, layout::HandleKind::reader, (*opened)->header().topic_id, topic);
-    if (!pin) return tl::unexpected(api::name(pin.error(), "a reader of topic " + topic));
+    if (!pin) return tl::unexpected(api::name(pin.error(), "a reader of topic " + topic, state->live.path()));
     source->pin = std::move(*pin);
     // The pin first, then a look at what was given up: whoever raises the limit announces it before he scans the pins.
     source->pin.page()->pin.store((*opened)->ring().base_position, std::memory_order_seq_cst);
@@ -275,7 +275,7 @@ Result<Reader> Bus::reader(const std::vector<std::string>& patterns, StartAt sta
   for (const std::string& pattern : patterns)
     if (!group::valid_pattern(pattern)) return refuse(Errc::invalid_name, "topic or pattern " + pattern);
   auto handle = api::acquire_handle(state_, layout::HandleKind::reader, 0, patterns.front());
-  if (!handle) return tl::unexpected(api::name(handle.error(), "a reader"));
+  if (!handle) return tl::unexpected(api::name(handle.error(), "a reader", state_->live.path()));
   auto impl = std::make_unique<Reader::Impl>(state_, std::move(*handle), patterns, options);
   if (auto found = impl->find_topics(start); !found) return tl::unexpected(found.error());
   return Reader(std::move(impl));

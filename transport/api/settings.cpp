@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "api/error.hpp"
+#include "api/near.hpp"
 
 namespace penstock::api {
 namespace {
@@ -32,30 +33,22 @@ std::optional<std::uint64_t> scaled(std::string_view text, std::span<const Unit>
   return std::nullopt;
 }
 
-// How many characters have to be changed, put in or left out to make one word of the other.
-std::size_t distance(std::string_view from, std::string_view to) {
-  std::vector<std::size_t> row(to.size() + 1);
-  for (std::size_t j = 0; j <= to.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= from.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i);
-    for (std::size_t j = 1; j <= to.size(); ++j) {
-      const std::size_t changed = diagonal + (from[i - 1] == to[j - 1] ? 0 : 1);
-      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, changed}));
-    }
-  }
-  return row.back();
-}
-
-// "did you mean X" when one of the words is near, else all of them: for a word that is none of them.
+// For a word that is none of those there are: the one that was meant, or all of them.
 std::string suggestion(std::string_view word, std::span<const std::string_view> known) {
-  const auto nearest = std::min_element(known.begin(), known.end(), [word](std::string_view a, std::string_view b) {
-    return distance(word, a) < distance(word, b);
-  });
-  if (distance(word, *nearest) <= 1 + word.size() / 3) return "did you mean " + std::string(*nearest) + "?";
+  if (const auto meant = nearest(word, {known.begin(), known.end()})) return "did you mean " + *meant + "?";
   std::string all = "there are";
   for (const std::string_view each : known) all += (each == known.front() ? " " : ", ") + std::string(each);
   return all;
 }
+
+// What a key's value may be: in words, and as what it is read.
+template <class Convert>
+struct Kind {
+  std::string wanted;
+  Convert convert;
+};
+template <class Convert>
+Kind(std::string, Convert) -> Kind<Convert>;
 
 // Reads the keys of one table; what is left over is a mistake.
 class Table {
@@ -64,14 +57,14 @@ class Table {
       : table_(table), path_(std::move(path)), name_(std::move(name)) {}
 
   template <class T, class Convert>
-  void key(const char* key, T& out, Convert convert) {
+  void key(const char* key, T& out, const Kind<Convert>& kind) {
     known_.push_back(key);
     const toml::node* node = table_.get(key);
     if (node == nullptr || error_) return;
-    if (auto value = convert(*node))
+    if (auto value = kind.convert(*node))
       out = *value;
     else
-      complain(*node, std::string("[") + name_ + "] " + key + " has a value that cannot be");
+      complain(*node, std::string("[") + name_ + "] " + key + " is not " + kind.wanted);
   }
   std::optional<Error> finish() {
     for (const auto& [key, node] : table_) {
@@ -93,32 +86,37 @@ class Table {
   std::optional<Error> error_;
 };
 
-auto text = [](const toml::node& node) { return node.value<std::string>(); };
-auto bytes = [](const toml::node& node) -> std::optional<std::uint64_t> {
-  if (const auto number = node.value_exact<std::int64_t>(); number && *number >= 0)
-    return static_cast<std::uint64_t>(*number);
-  if (const auto value = node.value_exact<std::string>()) return parse_bytes(*value);
-  return std::nullopt;
-};
-auto number = [](const toml::node& node) -> std::optional<std::uint64_t> {
-  const auto value = node.value_exact<std::int64_t>();
-  if (value && *value > 0) return static_cast<std::uint64_t>(*value);
-  return std::nullopt;
-};
-auto yes_or_no = [](const toml::node& node) { return node.value_exact<bool>(); };
-auto duration = [](const toml::node& node) -> std::optional<std::chrono::nanoseconds> {
-  if (const auto value = node.value_exact<std::string>()) return parse_duration(*value);
-  return std::nullopt;
-};
+const Kind text{"text in quotes", [](const toml::node& node) { return node.value<std::string>(); }};
+const Kind bytes{"a size, such as 65536, \"64KiB\" or \"1GiB\"",
+                 [](const toml::node& node) -> std::optional<std::uint64_t> {
+                   if (const auto number = node.value_exact<std::int64_t>(); number && *number >= 0)
+                     return static_cast<std::uint64_t>(*number);
+                   if (const auto value = node.value_exact<std::string>()) return parse_bytes(*value);
+                   return std::nullopt;
+                 }};
+const Kind number{"a whole number above 0", [](const toml::node& node) -> std::optional<std::uint64_t> {
+                    const auto value = node.value_exact<std::int64_t>();
+                    if (value && *value > 0) return static_cast<std::uint64_t>(*value);
+                    return std::nullopt;
+                  }};
+const Kind yes_or_no{"true or false", [](const toml::node& node) { return node.value_exact<bool>(); }};
+const Kind duration{"a duration, such as \"250ms\", \"30s\" or \"7d\"",
+                    [](const toml::node& node) -> std::optional<std::chrono::nanoseconds> {
+                      if (const auto value = node.value_exact<std::string>()) return parse_duration(*value);
+                      return std::nullopt;
+                    }};
 
 template <class T, std::size_t N>
 auto one_of(const std::array<std::pair<std::string_view, T>, N>& names) {
-  return [names](const toml::node& node) -> std::optional<T> {
-    const auto value = node.value_exact<std::string>();
-    for (const auto& [name, meaning] : names)
-      if (value && *value == name) return meaning;
-    return std::nullopt;
-  };
+  std::string all;
+  for (const auto& each : names)
+    all += (all.empty() ? "\"" : each == names.back() ? " or \"" : ", \"") + std::string(each.first) + "\"";
+  return Kind{all, [names](const toml::node& node) -> std::optional<T> {
+                const auto value = node.value_exact<std::string>();
+                for (const auto& [name, meaning] : names)
+                  if (value && *value == name) return meaning;
+                return std::nullopt;
+              }};
 }
 
 constexpr std::array<std::string_view, 4> kTables{"bus", "access", "topics", "daemon"};
@@ -202,7 +200,8 @@ Result<Settings> load_settings(const std::string& path) {
     if (auto error = read_tables(root, path, out)) return tl::unexpected(*error);
   } catch (const toml::parse_error& error) {
     return refuse(Errc::invalid_argument, path + ":" + std::to_string(error.source().begin.line) + ": " +
-                                              std::string(error.description()) + ".");
+                                              std::string(error.description()) +
+                                              "; texts, durations and sizes with a unit stand in quotes.");
   }
   return out;
 }

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "api/error_place.hpp"
 #include "group/pattern.hpp"
 #include "io/file.hpp"
 #include "storage/blob.hpp"
@@ -94,7 +95,9 @@ Result<void> make_live(const State& state, std::string_view name) {
     control->offset_bound.store(meta->offset_bound);
     control->durable = {recovered->next_position, next};
   });
-  if (!mapping) return tl::unexpected(api::name(mapping.error(), "the ring of topic " + std::string(name)));
+  if (!mapping)
+    return tl::unexpected(api::name(
+        mapping.error(), "the ring of topic " + std::string(name) + ", " + bytes_text(bytes), state.live.path()));
   return {};
 }
 
@@ -138,7 +141,8 @@ TopicOptions from_layout(const layout::TopicOptions& options) {
 
 Result<layout::TopicMeta> read_topic_meta(const State& state, std::string_view name) {
   auto bytes = topic_meta_blob(state, name).read();
-  if (!bytes) return tl::unexpected(api::name(bytes.error(), "topic " + std::string(name)));
+  if (!bytes)
+    return tl::unexpected(api::name(bytes.error(), "topic " + std::string(name), state.topic_directory(name)));
   layout::TopicMeta meta;
   if (bytes->size() != sizeof meta) return refuse(Errc::corrupt, state.topic_directory(name) + "/topic.meta");
   std::memcpy(&meta, bytes->data(), sizeof meta);
@@ -274,7 +278,7 @@ Result<void> create_topic(const StatePtr& state, std::string_view name, const To
     if (auto done = finish_deletion(*state, name); !done) return done;
   if (topic_exists(*state, name)) return refuse(Errc::already_exists, title);
   if (auto made = shm::make_directory(state->topic_directory(name), state->access().topic_directory()); !made)
-    return tl::unexpected(api::name(made.error(), title));
+    return tl::unexpected(api::name(made.error(), title, state->topic_directory(name)));
   layout::TopicMeta meta{};
   meta.topic_id = random64();
   meta.options = to_layout(options);

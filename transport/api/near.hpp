@@ -1,0 +1,18 @@
+// Which of some words somebody meant who wrote one that is none of them. Depends on nothing; any thread may ask.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace penstock::api {
+
+// The word that takes the fewest changed, added or left out characters to get to (two exchanged ones are one change),
+// if these are few for a word of its length.
+std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& known);
+
+// "; did you mean X?", or nothing when no word is near.
+std::string did_you_mean(std::string_view word, const std::vector<std::string>& known);
+
+}  // namespace penstock::api
