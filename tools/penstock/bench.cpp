@@ -196,8 +196,8 @@ int run(const Globals& globals, const Bench& bench) {
   for (const Via via : {Via::reader, Via::group_poll})
     if (!failure && !stopping()) failure = rate(bench, ground, daemon, via, part, report);
   if (!failure && !stopping() && bench.disk()) failure = durable(bench, ground, daemon, part, report);
-  if (stopping()) return out.finish(kInterrupted);
-  if (!failure) report.print();
+  if (!failure) report.print();  // what was complete
+  if (stopping()) return complain(out.finish(kInterrupted), "bench: interrupted; what was measured in full is told");
   return out.finish(failure ? complain(kFailed, *failure) : kDone);
 }
 

@@ -173,7 +173,10 @@ int take_each(const Globals& globals, Bus& bus, const DlqFlags& flags, const Wor
     while (std::chrono::steady_clock::now() < due && !stopping()) ::usleep(1000);
   }
   progress.clear();
-  return report(globals, out, flags, work, count, false, stopping() ? kInterrupted : kDone);
+  const int code = report(globals, out, flags, work, count, false, stopping() ? kInterrupted : kDone);
+  if (code != kInterrupted) return code;
+  return complain(code, std::string(work.verb) + ": interrupted after " + std::to_string(count) + " of " +
+                            std::to_string(letters.size()) + " letters; the same command goes on with the others");
 }
 
 int work_on(const Globals& globals, Bus& bus, const DlqFlags& flags, const Work& work, bool wants_yes) {

@@ -65,8 +65,17 @@ class Dumper {
   const Globals& globals_;
   const DumpOptions& options_;
   std::optional<EventId> given_id_, hex_id_;
+  // Where a source could be gone on with; no offset: at its beginning.
+  struct Place {
+    std::string source;
+    std::optional<Offset> offset;
+  };
+  // Says where it stopped if it was interrupted.
+  int finish(int code);
+
   std::uint64_t count_ = 0;
   int code_ = kDone;
+  Place place_, written_;  // behind what was looked at, and behind what has left this process
   Out out_;
 };
 
@@ -100,6 +109,7 @@ void Dumper::show_text(const EventView& event) {
 
 bool Dumper::show(const EventView& event) {
   if (stopping()) return false;
+  place_.offset = options_.reverse ? event.offset() : event.offset() + 1;
   if (!wanted(event)) return true;
   if (globals_.json) {
     append_event(out_.buffer(), event,
@@ -112,7 +122,9 @@ bool Dumper::show(const EventView& event) {
     show_text(event);
   }
   ++count_;
-  return out_.drain() && !enough();
+  if (!out_.drain()) return false;
+  if (out_.buffer().empty()) written_ = place_;
+  return !enough();
 }
 
 // Where nothing was asked for that they cannot have.
@@ -183,6 +195,7 @@ std::optional<Log> Dumper::open(const std::string& source) {
 int Dumper::follow(const std::string& topic) {
   StartAt from = options_.from.empty() ? StartAt::beginning() : *parse_start(options_.from, current_time());
   bool told = false;
+  place_.source = written_.source = topic;
   while (!stopping() && out_.good() && !enough()) {
     auto log = Log::open(globals_.directory(), topic);
     if (log) {
@@ -203,16 +216,31 @@ int Dumper::follow(const std::string& topic) {
   return stopping() && !enough() ? kInterrupted : code_;
 }
 
+int Dumper::finish(int code) {
+  const bool whole = out_.flush();
+  if (whole) written_ = place_;
+  code = out_.finish(code);
+  if (code != kInterrupted) return code;
+  if (!whole)
+    return complain(code, "dump: interrupted in " + place_.source +
+                              " while nobody read its output, whose last line may be cut; go on where that ends");
+  const char* go_on = options_.reverse ? "; go on with --reverse --to " : "; go on with --from ";
+  return complain(code, "dump: interrupted in " + written_.source +
+                            (written_.offset ? go_on + std::to_string(*written_.offset) : " before its first event"));
+}
+
 int Dumper::run() {
-  if (options_.follow) return out_.finish(follow(options_.sources.front()));
+  if (options_.follow) return finish(follow(options_.sources.front()));
   const StartAt from = options_.from.empty() ? StartAt::beginning() : *parse_start(options_.from, current_time());
+  written_.source = options_.sources.front();
   for (const std::string& source : options_.sources) {
     if (!out_.good() || stopping() || enough()) break;
     const auto log = open(source);
     if (!log) continue;
+    place_ = {source, {}};
     if (const auto next = scan(*log, from, source); !next) code_ = std::max(code_, complain(next.error(), source));
   }
-  return out_.finish(stopping() ? kInterrupted : code_);
+  return finish(stopping() ? kInterrupted : code_);
 }
 
 void check(const DumpOptions& options) {

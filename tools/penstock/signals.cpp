@@ -1,6 +1,7 @@
 #include "tools/penstock/signals.hpp"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -13,9 +14,14 @@ std::atomic<bool> asked{false};
 std::atomic<void (*)(void*)> interrupt_call{nullptr};
 std::atomic<void*> interrupt_handle{nullptr};
 
+// Comes again each second once somebody asked: a write that had moved some bytes returns these and is called again, and
+// a signal may come between a look and the call. Neither may then block for good.
+void on_alarm(int) { ::alarm(1); }
+
 void on_signal(int) {
   const int kept = errno;
   asked.store(true);
+  ::alarm(1);
   if (const auto call = interrupt_call.load()) call(interrupt_handle.load());
   errno = kept;
 }
@@ -28,6 +34,8 @@ void ask_on_signals() {
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  action.sa_handler = on_alarm;
+  sigaction(SIGALRM, &action, nullptr);
   action.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &action, nullptr);
 }

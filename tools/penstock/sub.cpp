@@ -119,11 +119,19 @@ bool reached(const Reader& reader, const Ends& ends) {
   });
 }
 
+// What comes next of the one topic that was asked for; of several there is no one place.
+std::optional<Offset> next_of(const SubOptions& options, const Reader& reader) {
+  if (options.patterns.size() != 1 || is_pattern(options.patterns.front())) return {};
+  const auto places = reader.places();
+  return places.empty() ? std::optional<Offset>() : places.front().second;
+}
+
 int look(const Globals& globals, const SubOptions& options, Reader& reader, const Ends& ends) {
   Out out;
   MissedTeller missed(globals);
   std::uint64_t count = 0;
   int code = kDone;
+  std::optional<Offset> next;  // behind what was written
   // Until the first write the reader's end is not seen; a closed pipe is, so `sub | head -1` ends by itself.
   while (code == kDone && (!options.most || count < *options.most)) {
     const std::size_t most =
@@ -132,6 +140,7 @@ int look(const Globals& globals, const SubOptions& options, Reader& reader, cons
         reader.poll([&](const EventView& event) { write_event(out.buffer(), globals, options, event, {}); }, most);
     if (handled) count += *handled;
     if (!out.flush()) break;
+    next = next_of(options, reader);
     missed.tell(reader, false);
     if (stopping())
       code = kInterrupted;
@@ -144,7 +153,9 @@ int look(const Globals& globals, const SubOptions& options, Reader& reader, cons
     if (!woken && woken.error().code() != Errc::interrupted) code = complain(woken.error());
   }
   missed.tell(reader, true);
-  return out.finish(code);
+  code = out.finish(code);
+  if (code == kInterrupted && next) note(globals, "interrupted; go on with --from " + std::to_string(*next));
+  return code;
 }
 
 // Writes leased events out and acks them once they are flushed; those that could not be written go back uncounted.
@@ -203,7 +214,11 @@ int consume(const Globals& globals, const SubOptions& options, Bus& bus, Consume
     if (!woken && woken.error().code() != Errc::interrupted) code = complain(woken.error(), options.group);
   }
   missed.tell(consumer, true);
-  return out.finish(code == kDone && stopping() ? kInterrupted : code);
+  code = out.finish(code == kDone && stopping() ? kInterrupted : code);
+  if (code == kInterrupted)
+    note(globals, "interrupted after " + std::to_string(count) + " events, which are acked; group " + options.group +
+                      " goes on with the next one");
+  return code;
 }
 
 int sub(const Globals& globals, const SubOptions& options) {

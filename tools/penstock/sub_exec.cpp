@@ -139,7 +139,12 @@ int Workshop::run() {
     if (const auto reaped = reap(); !reaped) code_ = complain(reaped.error(), options_.group);
     extend_leases();
   }
-  return code_ == kDone && stopping() ? kInterrupted : code_;
+  if (code_ != kDone || !stopping()) return code_;
+  note(globals_, "interrupted; the " + std::to_string(started_) +
+                     " handlers that were started have ended and are "
+                     "settled, group " +
+                     options_.group + " goes on with the next event");
+  return kInterrupted;
 }
 
 }  // namespace

@@ -39,7 +39,7 @@ void show(const Globals& globals, Out& out, const FileReport& report) {
 }
 
 // A file that cannot even be opened as a segment is a file with a problem, not an error of the command.
-int verify_one(const Globals& globals, Out& out, const std::string& source, std::uint64_t& files) {
+int verify_one(const Globals& globals, Out& out, const std::string& source, std::uint64_t& files, Progress& progress) {
   const bool file = source.find('/') != std::string::npos;
   const auto log = file ? Log::open_file(source) : Log::open(globals.directory(), source);
   if (!log) {
@@ -48,15 +48,15 @@ int verify_one(const Globals& globals, Out& out, const std::string& source, std:
     show(globals, out, {.file = source, .ok = false, .problems = {log.error().message()}});
     return kDamaged;
   }
-  const auto reports = log->verify();
-  if (!reports) return complain(reports.error(), source);
   int result = kDone;
-  for (const FileReport& report : *reports) {
-    ++files;
+  const auto reports = log->verify([&](const FileReport& report) {
+    progress.show(++files);
     show(globals, out, report);
     if (!report.ok)
       result = complain(kDamaged, report.file + ": " + (report.problems.empty() ? "damaged" : report.problems.front()));
-  }
+    return out.drain() && !stopping();
+  });
+  if (!reports) return complain(reports.error(), source);
   return result;
 }
 
@@ -85,15 +85,19 @@ int verify(const Globals& globals, std::vector<std::string> sources) {
   Progress progress(!globals.quiet, "files");
   int code = everything ? verify_books(globals, out, directory) : kDone;
   std::uint64_t files = 0;
+  std::string unfinished;
   for (const std::string& source : sources) {
     if (stopping() || !out.drain()) break;
-    const int one = verify_one(globals, out, source, files);
+    const int one = verify_one(globals, out, source, files, progress);
     // Damage outweighs what could not be looked at.
     if (code != kDamaged && one != kDone) code = one;
-    progress.show(files);
+    if (stopping()) unfinished = source;
   }
   progress.clear();
-  return out.finish(stopping() ? kInterrupted : code);
+  code = out.finish(stopping() ? kInterrupted : code);
+  if (code != kInterrupted) return code;
+  return complain(code, "verify: interrupted" + (unfinished.empty() ? std::string() : " in " + unfinished) + " after " +
+                            std::to_string(files) + " files, which are told above; the rest was not checked");
 }
 
 }  // namespace

@@ -9,16 +9,22 @@
 
 namespace penstock {
 
-Result<std::vector<FileReport>> Log::verify() const {
+Result<std::vector<FileReport>> Log::verify(const std::function<bool(const FileReport&)>& each) const {
   if (!impl_->file.empty()) {
     auto report = storage::verify_segment(impl_->file);
     if (!report) return tl::unexpected(api::name(report.error(), impl_->file));
+    if (each) static_cast<void>(each(*report));
     return std::vector<FileReport>{*report};
   }
   std::optional<storage::Boundary> limit;
   if (impl_->live) limit = storage::Boundary{impl_->live->durable_end().position, impl_->live->durable_end().offset};
-  auto reports = storage::verify_directory(impl_->directory, limit, impl_->topic_id);
+  bool ended = false;
+  auto reports = storage::verify_directory(impl_->directory, limit, impl_->topic_id, [&](const FileReport& report) {
+    ended = each && !each(report);
+    return !ended;
+  });
   if (!reports) return tl::unexpected(api::name(reports.error(), impl_->directory));
+  if (ended) return reports;
   const api::Place end = impl_->live ? impl_->known_end : api::end_on_disk(impl_->directory, impl_->topic_id);
   if (impl_->ends_early(end)) {
     FileReport missing;
@@ -27,6 +33,7 @@ Result<std::vector<FileReport>> Log::verify() const {
     missing.problems.push_back("the end of the log is missing: offsets " + std::to_string(end.offset) + " to " +
                                std::to_string(impl_->known_end.offset - 1));
     reports->push_back(std::move(missing));
+    if (each) static_cast<void>(each(reports->back()));
   }
   return reports;
 }

@@ -178,15 +178,20 @@ Result<FileReport> verify_segment(const std::string& path, const std::optional<B
 }
 
 Result<std::vector<FileReport>> verify_directory(const std::string& directory, const std::optional<Boundary>& limit,
-                                                 std::uint64_t topic_id) {
+                                                 std::uint64_t topic_id,
+                                                 const std::function<bool(const FileReport&)>& each) {
   SegmentSet set(directory, topic_id);
   if (Result<void> done = set.refresh(); !done) return tl::unexpected(done.error());
   std::vector<FileReport> reports;
+  const auto keep = [&](FileReport&& report) {
+    reports.push_back(std::move(report));
+    return !each || each(reports.back());
+  };
   std::optional<layout::SegmentProgress> before;
   std::uint64_t nonce = 0;
   for (std::size_t i = 0; i < set.size(); ++i) {
     if (auto foreign = foreign_file(set, i)) {
-      reports.push_back(std::move(*foreign));
+      if (!keep(std::move(*foreign))) break;
       continue;
     }
     std::optional<Boundary> bound = limit;
@@ -213,7 +218,7 @@ Result<std::vector<FileReport>> verify_directory(const std::string& directory, c
     }
     before.reset();
     if (reader && reader->sealed()) before = reader->front().progress, nonce = reader->header().nonce;
-    reports.push_back(std::move(*report));
+    if (!keep(std::move(*report))) break;
   }
   return reports;
 }

@@ -1,6 +1,7 @@
 // Checking every byte that is kept of a segment. Reads only; any thread, also while the daemon writes.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <penstock/error.hpp>
 #include <penstock/log.hpp>
@@ -18,8 +19,9 @@ namespace penstock::storage {
 Result<FileReport> verify_segment(const std::string& path, const std::optional<Boundary>& limit = {});
 
 // All segments of a topic's directory, oldest first, each also against its neighbours. `topic_id`: whose they must be;
-// 0: not known.
+// 0: not known. `each`: told of every file as soon as it was checked; false ends it there.
 Result<std::vector<FileReport>> verify_directory(const std::string& directory,
-                                                 const std::optional<Boundary>& limit = {}, std::uint64_t topic_id = 0);
+                                                 const std::optional<Boundary>& limit = {}, std::uint64_t topic_id = 0,
+                                                 const std::function<bool(const FileReport&)>& each = {});
 
 }  // namespace penstock::storage

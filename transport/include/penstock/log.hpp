@@ -51,8 +51,9 @@ class Log {
   Result<void> scan(const ScanOptions& options, const LogVisitor& visitor) const;
   // The next offset at the end, as it is now.
   Offset end() const;
-  // Checks every byte that is kept on disk: a report a file.
-  Result<std::vector<FileReport>> verify() const;
+  // Checks every byte that is kept on disk: a report a file. `each`: told of every file as soon as it was checked;
+  // false ends it there.
+  Result<std::vector<FileReport>> verify(const std::function<bool(const FileReport&)>& each = {}) const;
 
   // The bus's books (what topics and groups are, and where groups stand): a report for each file that is damaged.
   static Result<std::vector<FileReport>> verify_books(const std::string& bus_directory);
