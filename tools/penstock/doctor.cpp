@@ -15,6 +15,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "api/network_disk.hpp"
 #include "tools/penstock/json.hpp"
 #include "tools/penstock/output.hpp"
 #include "tools/penstock/session.hpp"
@@ -146,15 +147,15 @@ Finding filesystem(const std::string& directory) {
   if (::statfs(directory.c_str(), &fs) != 0 || ::statvfs(directory.c_str(), &space) != 0) {
     return {"disk", false, std::strerror(errno), "the bus's directory cannot be looked at: check its path and mode"};
   }
-  constexpr long kTmpfs = 0x01021994, kRamfs = 0x858458f6, kNfs = 0x6969, kOverlay = 0x794c7630;
+  constexpr long kTmpfs = 0x01021994, kRamfs = 0x858458f6, kOverlay = 0x794c7630;
   const std::uint64_t free = std::uint64_t{space.f_bavail} * space.f_frsize;
   const auto type = static_cast<long>(fs.f_type);
   if (type == kTmpfs || type == kRamfs)
     return {"disk", false, type == kTmpfs ? "tmpfs, " + size_text(free) + " free" : "ramfs",
             "what is called durable there is gone with the power; put the bus on a disk"};
-  if (type == kNfs)
-    return {"disk", false, "NFS, " + size_text(free) + " free",
-            "put the bus on a local disk: locks and flushes are not to be trusted there"};
+  if (const auto network = api::network_file_system(directory))
+    return {"disk", false, std::string(*network) + ", " + size_text(free) + " free",
+            "put the bus on a local disk: a second host that opened it would destroy it"};
   const bool ok = free >= (256ull << 20);
   return {"disk", ok, size_text(free) + " free" + (type == kOverlay ? ", overlay" : ""),
           ok ? "" : "free some space, or set retentions"};

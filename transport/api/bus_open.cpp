@@ -12,6 +12,7 @@
 #include <random>
 
 #include "api/access.hpp"
+#include "api/network_disk.hpp"
 #include "api/state.hpp"
 #include "api/topic.hpp"
 #include "io/file.hpp"
@@ -185,6 +186,18 @@ Result<void> may_make_live(const std::string& directory, const Result<shm::Acces
                                       user_of(directory) + ") must open it first, as penstockd does.");
 }
 
+// Another host has shared memory of its own: it would take the link to this one's for a reboot, recover, and give out
+// the same offsets again. Which hosts open a directory cannot be seen, so somebody has to say it.
+Result<void> belongs_to_one_host(const std::string& directory, const Settings& settings) {
+  const auto network = network_file_system(directory);
+  if (!network || settings.network_disk) return {};
+  return refuse(Errc::unsupported,
+                directory + " is on a network file system (" + std::string(*network) +
+                    "), where a second host that opened the bus would destroy it; put it on a local "
+                    "disk, or, if no other host ever opens it, write network_disk = true under [bus] in " +
+                    directory + "/bus.toml.");
+}
+
 // A live side of another version may be in use, and have what is not on disk: it is not ours to remove.
 Result<void> not_of_another_version(const std::string& directory, std::uint64_t bus_id) {
   const auto live = open_live(directory, bus_id, false);
@@ -250,6 +263,7 @@ Result<StatePtr> open_bus(const std::string& given, bool create) {
   auto access = find_access(*settings);
   if (auto ours = may_make_live(directory, access); !ours) return tl::unexpected(ours.error());
   if (!access) return tl::unexpected(access.error());
+  if (auto local = belongs_to_one_host(directory, *settings); !local) return tl::unexpected(local.error());
   if (auto made = make_directories(directory); !made) return tl::unexpected(made.error());
   auto lock = BusLock::take(directory);
   if (!lock) return tl::unexpected(lock.error());

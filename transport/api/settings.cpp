@@ -138,7 +138,10 @@ std::optional<Error> read_tables(const toml::table& root, const std::string& pat
     if (table == nullptr)
       return fail(Errc::invalid_argument, line + ": " + name + " is a table; write [" + name + "] and its keys below.");
     Table keys(*table, path, name);
-    if (name == "bus") keys.key("shared_memory", out.shared_memory, text);
+    if (name == "bus") {
+      keys.key("shared_memory", out.shared_memory, text);
+      keys.key("network_disk", out.network_disk, yes_or_no);
+    }
     if (name == "access") {
       keys.key("producers", out.producers, text);
       keys.key("consumers", out.consumers, text);
@@ -213,7 +216,8 @@ std::string print_settings(const Settings& settings) {
     return std::string();
   };
   std::ostringstream out;
-  out << "[bus]\nshared_memory = \"" << settings.shared_memory << "\"\n\n";
+  out << "[bus]\nshared_memory = \"" << settings.shared_memory
+      << "\"\nnetwork_disk = " << (settings.network_disk ? "true" : "false") << "\n\n";
   if (!settings.producers.empty())
     out << "[access]\nproducers = \"" << settings.producers << "\"\nconsumers = \"" << settings.consumers << "\"\n\n";
   out << "[topics]\ndurability = \"" << name(kDurability, settings.topic.durability)

@@ -8,6 +8,7 @@ namespace penstock::api {
 
 struct Settings {
   std::string shared_memory = "/dev/shm";     // [bus] shared_memory: where the live side is made
+  bool network_disk = false;                  // [bus] network_disk: it may be on one; no other host opens the bus
   TopicOptions topic;                         // [topics]: defaults of topics created without options
   std::string producers, consumers;           // [access]: Unix groups; empty: the bus is one user's
   bool force_pwrite = false;                  // [daemon] io = "auto" | "pwrite"
