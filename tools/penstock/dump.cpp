@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "tools/penstock/cloudevents.hpp"
 #include "tools/penstock/format.hpp"
 #include "tools/penstock/json.hpp"
 #include "tools/penstock/output.hpp"
@@ -16,7 +17,7 @@ struct DumpOptions {
   std::vector<std::string> sources;
   std::string from, to;
   std::optional<std::uint64_t> most;
-  bool reverse = false, follow = false, hex = false, headers_only = false;
+  bool reverse = false, follow = false, hex = false, headers_only = false, cloudevents = false;
   std::optional<std::string> key, id;
   std::optional<Format> format;
 };
@@ -111,7 +112,9 @@ bool Dumper::show(const EventView& event) {
   if (stopping()) return false;
   place_.offset = options_.reverse ? event.offset() : event.offset() + 1;
   if (!wanted(event)) return true;
-  if (globals_.json) {
+  if (options_.cloudevents) {
+    append_cloudevent(out_.buffer(), event);
+  } else if (globals_.json) {
     append_event(out_.buffer(), event,
                  {.payload = options_.headers_only ? PayloadAs::nothing
                              : options_.hex        ? PayloadAs::hex
@@ -129,7 +132,7 @@ bool Dumper::show(const EventView& event) {
 
 // Where nothing was asked for that they cannot have.
 bool Dumper::show_offsets(const char* what, const std::string& name, Offset first, std::uint64_t count) {
-  if (options_.key || options_.id || options_.format) return true;
+  if (options_.key || options_.id || options_.format || options_.cloudevents) return true;
   if (globals_.json) {
     out_ << line({{"topic", name}, {"offset", first}, {what, count}});
   } else {
@@ -274,9 +277,13 @@ void add_dump(CLI::App& app, Plan& plan) {
   dump->add_flag("--follow", options->follow, "Go on with what is published");
   dump->add_option("--key", options->key, "Only events of this key");
   dump->add_option("--id", options->id, "Only the event of this id, as given or as 32 hex digits");
-  add_parsed(*dump, "--format", options->format, Format::compile, "As in sub")->type_name("FMT");
+  CLI::Option* format = add_parsed(*dump, "--format", options->format, Format::compile, "As in sub")->type_name("FMT");
   CLI::Option* as_hex = dump->add_flag("--hex", options->hex, "Payloads in hex");
-  dump->add_flag("--headers-only", options->headers_only, "No payloads")->excludes(as_hex);
+  CLI::Option* headers = dump->add_flag("--headers-only", options->headers_only, "No payloads")->excludes(as_hex);
+  dump->add_flag("--cloudevents", options->cloudevents, "Each event as a CloudEvent in JSON, a line each")
+      ->excludes(format)
+      ->excludes(as_hex)
+      ->excludes(headers);
   dump->footer(
       "Example:\n  penstock dump payment.confirmed --from -10m --json\n"
       "  penstock dump ./topics/payment.confirmed/00000000000000000000.seg");

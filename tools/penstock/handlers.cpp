@@ -27,14 +27,19 @@ void close_fd(int& fd) {
 
 // NUL ends a variable, so a key that has one is cut there.
 std::string variable(std::string_view name, std::string_view value) {
-  return std::string("PENSTOCK_").append(name).append("=").append(value.substr(0, value.find('\0')));
+  return std::string(name).append("=").append(value.substr(0, value.find('\0')));
 }
 
 std::vector<std::string> variables(const Delivery& delivery) {
   const EventView event = delivery.event().view();
-  return {variable("TOPIC", event.topic()), variable("OFFSET", std::to_string(event.offset())),
-          variable("KEY", event.key().value_or(std::string_view())), variable("ID", id_for_people(event)),
-          variable("ATTEMPT", std::to_string(delivery.attempt()))};
+  std::vector<std::string> all = {
+      variable("PENSTOCK_TOPIC", event.topic()), variable("PENSTOCK_OFFSET", std::to_string(event.offset())),
+      variable("PENSTOCK_KEY", event.key().value_or(std::string_view())), variable("PENSTOCK_ID", id_for_people(event)),
+      variable("PENSTOCK_ATTEMPT", std::to_string(delivery.attempt()))};
+  // The trace that the event belongs to, where programs that are traced look for it.
+  if (const auto trace = event.header("traceparent")) all.push_back(variable("TRACEPARENT", *trace));
+  if (const auto state = event.header("tracestate")) all.push_back(variable("TRACESTATE", *state));
+  return all;
 }
 
 // Our environment with those variables in place of their namesakes.

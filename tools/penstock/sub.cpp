@@ -340,7 +340,8 @@ void add_sub(CLI::App& app, Plan& plan) {
       "Example:\n  penstock sub 'payment.*' --from -10 --json\n"
       "  penstock sub payment.confirmed --group fulfillment --exec ./ship --jobs 4\n"
       "With --exec: 0 acks, 100 rejects, any other end naks; PENSTOCK_TOPIC, _OFFSET, _KEY, _ID and _ATTEMPT\n"
-      "are in the handler's environment, the last line of its stderr is the reason.");
+      "are in the handler's environment, TRACEPARENT and TRACESTATE if the event has these headers; the last line of\n"
+      "its stderr is the reason.");
   sub_app->callback([options, &plan] {
     check(*options);
     plan.run = [options](const Globals& globals) { return sub(globals, *options); };
