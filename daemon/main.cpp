@@ -8,12 +8,14 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <penstock/daemon.hpp>
 #include <string>
 
+#include "api/near.hpp"
 #include "daemon/monitor.hpp"
 #include "daemon/service_manager.hpp"
 #include "shm/fd.hpp"
@@ -191,6 +193,21 @@ std::unique_ptr<spdlog::formatter> log_format() {
   return out;
 }
 
+// The word of the command line that nothing took, and what it may have been.
+std::optional<std::string> unknown(const CLI::App& app) {
+  const std::vector<std::string> left = app.remaining();
+  if (left.empty()) return {};
+  const auto option =
+      std::find_if(left.begin(), left.end(), [](const std::string& word) { return word.starts_with('-'); });
+  if (option == left.end()) return "'" + left.front() + "' is one word too many";
+  const std::string name = option->substr(0, option->find('='));
+  std::vector<std::string> known;
+  for (const CLI::Option* each : app.get_options())
+    for (const std::string& word : each->get_lnames()) known.push_back(word);
+  const auto meant = penstock::api::nearest(name.substr(std::min(name.find_first_not_of('-'), name.size())), known);
+  return "there is no option " + name + (meant ? ", did you mean --" + *meant + "?" : "");
+}
+
 int run(int argc, char** argv) {
   CLI::App app("Writes a bus's durable topics to disk and keeps the books on retries and dead letters", "penstockd");
   std::string directory, metrics;
@@ -210,7 +227,7 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
-    return complain(kUsage, std::string(error.what()) + "; see 'penstockd --help'");
+    return complain(kUsage, unknown(app).value_or(error.what()) + "; see 'penstockd --help'");
   }
   directory = bus_directory(directory);
   if (check_config || print_config) {

@@ -51,7 +51,7 @@ bool TopicPersister::ensure_writer(std::int64_t now) {
   if (retired_) options_.step = retired_->next_step(std::uint64_t(now));
   auto made = storage::SegmentWriter::create(options_, durable_.offset, durable_.position, std::uint64_t(now));
   if (!made) {
-    fail(errno_of(made.error()), made.error().message());
+    fail(errno_of(made.error()), api::name(made.error(), topic_->directory()).message());
     return false;
   }
   writer_ = std::move(*made);
@@ -98,7 +98,7 @@ std::optional<storage::Plan> TopicPersister::next_plan(std::int64_t now) {
   auto plan = writer_->plan(backlog_.taken(), backlog_.pieces(), std::uint64_t(now));
   if (plan) return *plan;
   // No space, as a rule. What is in flight comes first.
-  if (flights_.empty()) fail(errno_of(plan.error()), plan.error().message());
+  if (flights_.empty()) fail(errno_of(plan.error()), api::name(plan.error(), topic_->directory()).message());
   return std::nullopt;
 }
 

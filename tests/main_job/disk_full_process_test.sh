@@ -36,7 +36,7 @@ wait_for errs_with full 28
 penstock doctor --json | jq -se 'any(.[]; .check == "topic full" and (.ok | not) and (.value | test("No space left")))' \
   >/dev/null || fail "doctor: $(penstock doctor)"
 [ "$(metric 'penstock_topic_durable_error{topic="full"}')" = 28 ] || fail "the metric is another"
-grep -q 'topic full: events are not written to disk (no space left' "$work/log" || fail "the log does not say it"
+grep -q "topic full: events are not written to disk ($PENSTOCK_BUS/topics/full: no space left: .* are free in $PENSTOCK_BUS" "$work/log" || fail "the log does not say it"
 durable_is_there full "when the disk was full"
 
 # --- In memory it goes on until the ring is full, and then it is said.

@@ -51,12 +51,12 @@ std::vector<std::string> commands_of(const CLI::App& app) {
   return names;
 }
 
-// Of the command and, since these are good there too, of those it stands under.
+// Of the command and, since these are good there too, of those it stands under; without their dashes.
 std::vector<std::string> options_of(const CLI::App* app) {
   std::vector<std::string> names;
   for (; app != nullptr; app = app->get_parent())
     for (const CLI::Option* option : app->get_options())
-      for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+      for (const std::string& name : option->get_lnames()) names.push_back(name);
   return names;
 }
 
@@ -66,12 +66,16 @@ std::optional<std::string> unknown(const CLI::App& command, const std::vector<st
       std::find_if(left.begin(), left.end(), [](const std::string& word) { return word.starts_with('-'); });
   if (option != left.end()) {
     const std::string name = option->substr(0, option->find('='));
-    return "there is no option " + name + penstock::api::did_you_mean(name, options_of(&command));
+    const auto meant =
+        penstock::api::nearest(name.substr(std::min(name.find_first_not_of('-'), name.size())), options_of(&command));
+    return "there is no option " + name + (meant ? "; did you mean --" + *meant + "?" : "");
   }
   if (left.empty()) return {};
-  auto commands = commands_of(command);
+  const auto commands = commands_of(command);
   if (commands.empty()) return "'" + left.front() + "' is one word too many; put what has blanks in quotes";
-  commands.insert(commands.end(), {"--help", "--version"});  // as others spell their commands
+  for (const char* elsewhere : {"help", "version"})  // a command of other programs
+    if (left.front() == elsewhere)
+      return "there is no command '" + left.front() + "'; did you mean --" + elsewhere + "?";
   return "there is no command '" + left.front() + "'" + penstock::api::did_you_mean(left.front(), commands);
 }
 
