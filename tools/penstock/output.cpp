@@ -37,7 +37,9 @@ bool Out::flush() {
       ::poll(&wait, 1, 200);
       if (stopping()) state_ = State::interrupted;
     } else if (errno == EINTR) {
-      if (stopping()) state_ = State::interrupted;
+      // Who reads slowly still gets what is begun; nobody is waited for who does not read at all.
+      pollfd wait{STDOUT_FILENO, POLLOUT, 0};
+      if (stopping() && ::poll(&wait, 1, 500) != 1) state_ = State::interrupted;
     } else {
       error_ = errno;
       state_ = error_ == EPIPE ? State::closed : State::failed;
