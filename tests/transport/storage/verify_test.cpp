@@ -114,6 +114,13 @@ TEST_F(VerifyTest, ADirectoryIsCheckedAlsoBetweenItsSegments) {
   auto reports = verify_directory(dir_.path());
   ASSERT_EQ(reports->size(), 3u);
   for (const FileReport& report : *reports) EXPECT_TRUE(report.ok) << said(report);
+  std::vector<std::string> told;
+  reports = verify_directory(dir_.path(), std::nullopt, 0, [&](const FileReport& report) {
+    told.push_back(report.file);
+    return told.size() < 2;  // enough
+  });
+  ASSERT_EQ(reports->size(), 2u);
+  EXPECT_EQ(told, (std::vector{(*reports)[0].file, (*reports)[1].file}));
   std::filesystem::remove(second.path_in(dir_.path()));
   reports = verify_directory(dir_.path());
   ASSERT_EQ(reports->size(), 2u);
