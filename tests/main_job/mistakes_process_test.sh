@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Hosts and users that are not as they should be: another user, a small /dev/shm, a full disk, a file system without
-# O_DIRECT or on the network, an older program. Each message names the cause and the remedy, nothing is lost, and it goes
-# on once the remedy was applied.
+# O_DIRECT or on the network, an older program. Each message names the cause and the remedy, nothing is lost, and it
+# goes on once the remedy was applied.
 set -euo pipefail
 . "$(dirname "$0")/faults.sh"
 in_own_mounts "$0" "$@"
@@ -26,7 +26,8 @@ stop_daemon() {
 doctor() {
   penstock doctor --json >"$work/doctor" || true
   jq -se --arg check "$1" --arg text "$2" \
-    'any(.[]; .check == $check and (.ok | not) and (.value + " " + .advice | contains($text)))' "$work/doctor" >/dev/null ||
+    'any(.[]; .check == $check and (.ok | not) and (.value + " " + .advice | contains($text)))' \
+    "$work/doctor" >/dev/null ||
     fail "doctor: $(cat "$work/doctor"), and not: $1: $2"
 }
 begin() { export PENSTOCK_BUS=$work/$1; }
@@ -42,8 +43,8 @@ another_user() {
   local me command
   me=$(id -un)
   as_other() { told "$1" "$2" setpriv --reuid=65534 --regid=65534 --clear-groups "${@:3}"; }
-  for command in "pub t x" "sub t" "sub t --group g" "dump t" verify "topic list" "topic create u" "group list" "dlq list" \
-    "bus describe" "bus unload" "bus delete --yes" stats doctor; do
+  for command in "pub t x" "sub t" "sub t --group g" "dump t" verify "topic list" "topic create u" "group list" \
+    "dlq list" "bus describe" "bus unload" "bus delete --yes" stats doctor; do
     # shellcheck disable=SC2086
     as_other 1 "(65534): it belongs to user $me ($(id -u)); run as that user, or name another directory; users share" \
       penstock $command

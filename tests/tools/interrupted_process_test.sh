@@ -35,7 +35,8 @@ said() { sed -n "s/^penstock: .*$1.*/\1/p" "$work/err"; }
 
 interrupt penstock dump numbers --format '%v\n'
 at=$(said 'interrupted in numbers; go on with --from \([0-9]*\)')
-penstock dump numbers --format '%v\n' --from "$at" | cat "$work/got" - | cmp - "$work/all" || fail "dump: $(cat "$work/err")"
+penstock dump numbers --format '%v\n' --from "$at" | cat "$work/got" - | cmp - "$work/all" ||
+  fail "dump: $(cat "$work/err")"
 
 interrupt penstock dump numbers --format '%v\n' --reverse
 at=$(said 'interrupted in numbers; go on with --reverse --to \([0-9]*\)')
@@ -44,7 +45,8 @@ penstock dump numbers --format '%v\n' --reverse --to "$at" | cat "$work/got" - |
 
 interrupt penstock sub numbers --from beginning
 at=$(said 'interrupted; go on with --from \([0-9]*\)')
-penstock sub numbers --from "$at" --exit-at-end | cat "$work/got" - | cmp - "$work/all" || fail "sub: $(cat "$work/err")"
+penstock sub numbers --from "$at" --exit-at-end | cat "$work/got" - | cmp - "$work/all" ||
+  fail "sub: $(cat "$work/err")"
 
 interrupt penstock sub numbers --group readers
 [ "$(said 'interrupted after \([0-9]*\) events, which are acked; group readers goes on')" = "$(wc -l <"$work/got")" ] ||
@@ -52,17 +54,22 @@ interrupt penstock sub numbers --group readers
 penstock sub --group readers --exit-at-end | cat "$work/got" - | cmp - "$work/all" || fail "the group's rest"
 
 # --- Nobody reads: it ends all the same, and says that its output is cut.
+case $(uname -m) in x86_64) write=1 ;; aarch64) write=64 ;; *) write= ;; esac
 penstock dump numbers >"$work/pipe" 2>"$work/err" &
 exec 4<"$work/pipe"
 head -c 1 <&4 >/dev/null
-full() { [ "$(awk '{print $1}' "/proc/$!/syscall")" = 1 ]; } # it is in write()
-if [ "$(uname -m)" = x86_64 ] && [ -r "/proc/$!/syscall" ]; then wait_for full; fi
-kill -INT $!
-code=0
-wait $! || code=$?
+stuck() { [ "$(awk '{print $1}' "/proc/$!/syscall")" = "$write" ]; }
+if [ -n "$write" ] && [ -n "$(cat "/proc/$!/syscall" 2>/dev/null)" ]; then
+  wait_for stuck
+  kill -INT $!
+  code=0
+  wait $! || code=$?
+  [ "$code" = 130 ] && grep -q 'interrupted in numbers while nobody read its output' "$work/err" ||
+    fail "dump to nobody: $code, $(cat "$work/err")"
+else
+  echo "not tried: output that nobody reads, since a system call cannot be seen here"
+fi
 exec 4<&-
-[ "$code" = 130 ] && grep -q 'interrupted in numbers while nobody read its output' "$work/err" ||
-  fail "dump to nobody: $code, $(cat "$work/err")"
 
 # --- pub says how many events are in.
 mkfifo "$work/input"
@@ -101,7 +108,8 @@ wait $! || code=$?
 [ "$code" = 130 ] && [ "$(said 'redrive: interrupted after \([0-9]*\) of 5 letters')" = 1 ] ||
   fail "redrive: $code, $(cat "$work/err")"
 [ "$(penstock dlq redrive desk --json | tail -1 | jq .redriven)" = 4 ] || fail "not the other four"
-[ "$(penstock sub --group desk --exec 'read -r n; echo "$n"' --exit-at-end 2>/dev/null | sort | tr '\n' ' ')" = '1 2 3 4 5 ' ] ||
+# shellcheck disable=SC2016  # the handler's variable
+penstock sub --group desk --exec 'read -r n; echo "$n"' --exit-at-end 2>/dev/null | sort | cmp - <(seq 5) ||
   fail "what was redriven: $(penstock group describe desk)"
 
 # --- A benchmark leaves nothing behind.

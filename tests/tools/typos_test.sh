@@ -17,7 +17,8 @@ wrong() {
 }
 
 # --- Before there is a bus.
-wrong 3 "there is no bus in $PENSTOCK_BUS; name another directory (--bus, PENSTOCK_BUS), or make one" penstock topic list
+wrong 3 "there is no bus in $PENSTOCK_BUS; name another directory (--bus, PENSTOCK_BUS), or make one" \
+  penstock topic list
 wrong 2 'the directory is empty; name one, or leave the option out' penstock --bus '' topic list
 wrong 3 '/etc is no bus and holds other files' penstock --bus /etc topic list
 wrong 2 '/etc/passwd is not a directory' penstock --bus /etc/passwd topic list
@@ -54,7 +55,8 @@ wrong 2 "'%z' is no field; there are %t %o" penstock sub orders --format %z
 wrong 2 'the options of a group need --group' penstock sub orders --max-attempts 3
 
 # --- Names of topics, groups and files, and patterns.
-wrong 2 "'orders..x' is no topic's name; names are words of [A-Za-z0-9_-] joined by dots" penstock topic create orders..x
+wrong 2 "'orders..x' is no topic's name; names are words of [A-Za-z0-9_-] joined by dots" \
+  penstock topic create orders..x
 wrong 2 "'orders x' is no topic's name" penstock pub 'orders x' y
 for command in "topic describe" "topic delete --yes" dump verify; do
   # shellcheck disable=SC2086  # its words
