@@ -82,8 +82,8 @@ wrong '[topic]\nring = 1\n' '1: unknown table topic; did you mean topics?'
 wrong '[metrics]\n' '1: unknown table metrics; there are bus, access, topics, daemon'
 wrong 'ring = 1\n' '1: unknown key ring; there are bus, access, topics, daemon'
 wrong '\ndaemon = 1\n' '2: daemon is a table; write [daemon] and its keys below'
-wrong '[topics]\nring = "16MB or so"\n' '2: [topics] ring has a value that cannot be'
-wrong '[topics]\nretain_unacked = "yes"\n' '2: [topics] retain_unacked has a value that cannot be'
+wrong '[topics]\nring = "16MB or so"\n' '2: [topics] ring is not a size, such as 65536'
+wrong '[topics]\nretain_unacked = "yes"\n' '2: [topics] retain_unacked is not true or false'
 wrong '[topics\n' '1: '
 printf '[topics]\nretention_time = "7d"\nretain_unacked = true\n' >"$PENSTOCK_BUS/bus.toml"
 penstockd --check-config || fail "settings that are right"
