@@ -1,275 +1,269 @@
-// Durable, grouped delivery: Penstock beside Redis Streams, in one run.
+// Durable, grouped delivery: Penstock beside Redis Streams and NATS JetStream, in one run.
 //
-// The same work for each: events of a payload are published and, by one member of one group, read and acked.
-//   publish_one    one after another, each acknowledged before the next; latency percentiles
-//   publish_many   pipelined, 256 at a time, the last awaited
-//   consume        all of these read and acked by a group, up to 256 at a time
-// Durable means on disk here: Penstock awaits its flush, Redis runs with appendfsync always; "everysec" is the setting
-// that loses up to a second. bench/compare/run starts the servers, on Unix sockets, and names those here:
-//   --redis SOCKET[=NAME]  (repeatable)
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
-
-#include <cerrno>
+// The same work for each, every payload checked:
+//   publish_one    one event after another, each acknowledged before the next: percentiles
+//   publish_many   at most 4096 events under way that are not acknowledged yet, handed over 256 at a time
+//   consume        all of these read and acked by the one member of a group
+//   end_to_end     publishers and members at once, each publisher a process: until every group has every event and its
+//                  acks are stored ("settled"); also with more publishers and more groups. The members of all groups
+//                  are one process, so that groups are not a question of how many cores there are
+// What "acknowledged" means is each row's "how". bench/compare/run starts the servers and names those here:
+//   --redis SOCKET=HOW   --nats PORT=HOW   (repeatable; "=HOW=WHY" instead: it cannot run here, because WHY)
+#include <algorithm>
 #include <cstring>
-#include <stdexcept>
 
+#include "bench/compare/broker.hpp"
 #include "bench/support/catalogue.hpp"
+#include "bench/support/plain.hpp"
 #include "tools/measure/clock.hpp"
-#include "tools/measure/crew.hpp"
-#include "tools/measure/inbox.hpp"
 #include "tools/measure/payload.hpp"
 
 namespace {
 
 using namespace penstock;
 using namespace penstock::bench;
-using namespace std::chrono_literals;
+using compare::Broker;
+using compare::Payload;
+using measure::Board;
 using measure::now_ns;
 
-constexpr std::size_t kMany = 256;
+constexpr std::size_t kBatch = 256;
+constexpr std::uint64_t kUnderWay = 4096;
 
-// A connection that speaks RESP: commands out, replies in, in order.
-class Redis {
- public:
-  explicit Redis(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
-    if (fd_ < 0 || ::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-      throw std::runtime_error(path + ": " + std::strerror(errno));
-  }
-  Redis(const Redis&) = delete;
-  Redis& operator=(const Redis&) = delete;
-  ~Redis() { ::close(fd_); }
-
-  void queue(const std::vector<std::string_view>& words) {
-    out_ += "*" + std::to_string(words.size()) + "\r\n";
-    for (const std::string_view word : words) {
-      out_ += "$" + std::to_string(word.size()) + "\r\n";
-      out_ += word;
-      out_ += "\r\n";
-    }
-  }
-  void flush() {
-    for (std::size_t done = 0; done < out_.size();) {
-      const ssize_t sent = ::send(fd_, out_.data() + done, out_.size() - done, MSG_NOSIGNAL);
-      if (sent < 0 && errno != EINTR) throw std::runtime_error(std::string("redis: ") + std::strerror(errno));
-      if (sent > 0) done += static_cast<std::size_t>(sent);
-    }
-    out_.clear();
-  }
-  // The strings of the next reply, nested ones in order; numbers as text. An error reply throws.
-  std::vector<std::string> reply() {
-    std::vector<std::string> strings;
-    read_into(strings);
-    return strings;
-  }
-  std::vector<std::string> ask(const std::vector<std::string_view>& words) {
-    queue(words);
-    flush();
-    return reply();
-  }
-
- private:
-  void more() {
-    if (at_ > 0 && at_ == in_.size()) in_.clear(), at_ = 0;
-    char room[64 << 10];
-    const ssize_t got = ::recv(fd_, room, sizeof room, 0);
-    if (got < 0 && errno == EINTR) return;
-    if (got <= 0) throw std::runtime_error("redis closed the connection");
-    in_.append(room, static_cast<std::size_t>(got));
-  }
-  std::string line() {
-    std::size_t end;
-    while ((end = in_.find("\r\n", at_)) == std::string::npos) more();
-    std::string text = in_.substr(at_, end - at_);
-    at_ = end + 2;
-    return text;
-  }
-  void read_into(std::vector<std::string>& strings) {
-    const std::string head = line();
-    const char type = head.empty() ? '-' : head[0];
-    if (type == '-') throw std::runtime_error("redis: " + head);
-    if (type == '+' || type == ':') {
-      strings.push_back(head.substr(1));
-    } else if (type == '$') {
-      const long size = std::stol(head.substr(1));
-      if (size < 0) return;
-      while (in_.size() - at_ < static_cast<std::size_t>(size) + 2) more();
-      strings.push_back(in_.substr(at_, static_cast<std::size_t>(size)));
-      at_ += static_cast<std::size_t>(size) + 2;
-    } else if (type == '*') {
-      for (long left = std::stol(head.substr(1)); left > 0; --left) read_into(strings);
-    } else {
-      throw std::runtime_error("redis said " + head);
-    }
-  }
-  int fd_;
-  std::string out_, in_;
-  std::size_t at_ = 0;
+struct Shape {
+  std::size_t payload = 64;
+  unsigned publishers = 1, groups = 1;
 };
 
-struct Results {
+// Publishes events of one sender, numbered on, a batch at a time.
+class Source {
+ public:
+  Source(compare::Topic& topic, std::uint32_t sender, std::size_t payload)
+      : publisher_(topic.publisher()), sender_(sender), payload_(payload), bytes_(payload * kBatch) {}
+  void send(std::size_t count) {
+    batch_.clear();
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto event = std::span(bytes_).subspan(i * payload_, payload_);
+      measure::fill(event, {sender_, sent_++});
+      batch_.push_back(event);
+    }
+    publisher_->send(batch_);
+  }
+  void await(std::uint64_t left) { publisher_->await(left); }
+  // For so long, with kUnderWay under way; all of it is acknowledged.
+  void pour(std::int64_t lasts_ns, std::size_t batch, const Board& board) {
+    for (const std::int64_t end = now_ns() + lasts_ns; now_ns() < end && !board.stopped();) {
+      await(kUnderWay - batch);
+      send(batch);
+    }
+    await(0);
+  }
+  std::uint64_t sent() const { return sent_; }
+
+ private:
+  std::unique_ptr<compare::Publisher> publisher_;
+  std::uint32_t sender_;
+  std::size_t payload_;
+  std::vector<std::byte> bytes_;
+  std::vector<Payload> batch_;
+  std::uint64_t sent_ = 0;
+};
+
+// A process's work may throw.
+measure::Crew::Work guarded(std::function<std::string(Board&)> work) {
+  return [work = std::move(work)](Board& board) -> std::string {
+    try {
+      return work(board);
+    } catch (const std::exception& error) {
+      return error.what();
+    }
+  };
+}
+
+double rate(std::uint64_t events, std::int64_t ns) {
+  return static_cast<double>(events) * 1e9 / static_cast<double>(std::max<std::int64_t>(ns, 1));
+}
+
+struct Steps {
   measure::Histogram one;
   double publish_many = 0, consume = 0;  // events a second
 };
 
-struct Amounts {
-  std::size_t payload;
-  std::uint64_t one, many;
-};
-
-double rate(std::uint64_t events, std::int64_t since) {
-  return static_cast<double>(events) * 1e9 / static_cast<double>(now_ns() - since);
-}
-
-std::string_view text_of(const std::vector<std::byte>& bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-std::string run_redis(const std::string& socket, const Amounts& amounts, Results& results) {
-  Redis redis(socket);
-  redis.ask({"FLUSHALL"});
-  redis.ask({"XGROUP", "CREATE", "s", "g", "0", "MKSTREAM"});
-  std::vector<std::byte> event(amounts.payload);
-  std::uint64_t sent = 0;
-  for (; sent < amounts.one; ++sent) {
-    measure::fill(event, {0, sent});
+std::string step_by_step(compare::Topic& topic, std::size_t payload, const Settings& settings, Steps& steps,
+                         const Board& board) {
+  Source source(topic, 0, payload);
+  const std::int64_t longest = settings.of(1'000'000'000, 20'000'000);
+  const std::uint64_t most = settings.of(5'000ull, 20);
+  for (const std::int64_t end = now_ns() + longest; source.sent() < most && now_ns() < end && !board.stopped();) {
     const std::int64_t begin = now_ns();
-    redis.ask({"XADD", "s", "*", "p", text_of(event)});
-    results.one.add(static_cast<std::uint64_t>(now_ns() - begin));
+    source.send(1);
+    source.await(0);
+    steps.one.add(static_cast<std::uint64_t>(now_ns() - begin));
   }
+  const std::uint64_t before = source.sent();
   std::int64_t begin = now_ns();
-  for (std::uint64_t left = amounts.many; left > 0;) {
-    const std::uint64_t now = std::min<std::uint64_t>(left, kMany);
-    for (std::uint64_t i = 0; i < now; ++i) {
-      measure::fill(event, {0, sent++});
-      redis.queue({"XADD", "s", "*", "p", text_of(event)});
-    }
-    redis.flush();
-    for (std::uint64_t i = 0; i < now; ++i) redis.reply();
-    left -= now;
-  }
-  results.publish_many = rate(amounts.many, begin);
-  measure::Sequence sequence(1);
-  begin = now_ns();
-  while (sequence.received() < sent) {
-    // stream name, then (id, "p", payload) for each event
-    const auto got = redis.ask({"XREADGROUP", "GROUP", "g", "m", "COUNT", std::to_string(kMany), "STREAMS", "s", ">"});
-    if (got.size() < 4) return "redis has no more events after " + std::to_string(sequence.received());
-    std::vector<std::string_view> ack{"XACK", "s", "g"};
-    for (std::size_t i = 1; i + 2 < got.size(); i += 3) {
-      if (!sequence.accept(std::as_bytes(std::span(got[i + 2])), amounts.payload)) return sequence.complaint();
-      ack.push_back(got[i]);
-    }
-    if (redis.ask(ack) != std::vector<std::string>{std::to_string(ack.size() - 3)}) return "redis refused an ack";
-  }
-  results.consume = rate(sent, begin);
-  return {};
-}
+  source.pour(longest, kBatch, board);
+  steps.publish_many = rate(source.sent() - before, now_ns() - begin);
 
-std::string run_penstock(const std::string& directory, const Amounts& amounts, Results& results) {
-  auto bus = Bus::open(directory);
-  if (!bus) return bus.error().message();
-  auto producer = bus->producer("s");
-  if (!producer) return producer.error().message();
-  std::vector<std::byte> event(amounts.payload);
-  std::uint64_t sent = 0;
-  Result<Offset> last = 0;
-  const auto publish = [&] {
-    measure::fill(event, {0, sent++});
-    last = producer->publish(event);
-    return last.has_value();
-  };
-  const auto on_disk = [&] {
-    if (auto durable = producer->await_durable(*last, 30s); !durable) last = tl::unexpected(durable.error());
-    return last.has_value();
-  };
-  while (sent < amounts.one) {
-    const std::int64_t begin = now_ns();
-    if (!publish() || !on_disk()) return last.error().message();
-    results.one.add(static_cast<std::uint64_t>(now_ns() - begin));
-  }
-  std::int64_t begin = now_ns();
-  while (sent < amounts.one + amounts.many) {
-    for (std::size_t i = 0; i < kMany && sent < amounts.one + amounts.many; ++i)
-      if (!publish()) return last.error().message();
-    if (!on_disk()) return last.error().message();
-  }
-  results.publish_many = rate(amounts.many, begin);
+  const auto member = topic.member(0);
   measure::Sequence sequence(1);
-  auto member = measure::Inbox::open(*bus, "s", "g", measure::Via::group_poll, Wait::sleep);
-  if (!member) return member.error().message();
   bool good = true;
-  auto handler = [&](Bytes payload) { good = sequence.accept(payload, amounts.payload) && good; };
   begin = now_ns();
-  while (sequence.received() < sent && good) {
-    auto got = member->poll(handler, kMany);
-    if (!got) return got.error().message();
-    if (*got == 0) return "the group has no more events after " + std::to_string(sequence.received());
-  }
-  results.consume = rate(sent, begin);
+  while (sequence.received() < source.sent() && good && !board.stopped())
+    member->take([&](Payload event) { good = good && sequence.accept(event, payload); }, 50);
+  member->settle();
+  steps.consume = rate(sequence.received(), now_ns() - begin);
   return good ? std::string() : sequence.complaint();
 }
 
-using Work = std::function<std::string(const Amounts&, Results&)>;
+struct River {  // of publishers and members at once
+  std::atomic<std::int64_t> began{0}, published_at{0}, acked_at{0}, settled_at{0};
+  std::atomic<unsigned> publishing{0};
+  std::atomic<std::uint64_t> sent{0};
+};
 
-Outcome measure_it(const std::string& peer, const std::string& how, std::size_t payload, const Settings& settings,
-                   const std::string& bus, const Work& work) {
-  const Amounts amounts{payload, settings.of(5'000ull, 20), settings.of(200'000ull, 512)};
-  const measure::Shared<Results> results;
-  measure::Crew crew;
-  if (!bus.empty()) crew.serve("the daemon", [&bus] { return measure::host_daemon(bus); });
-  crew.work("the client", -1, [&](measure::Board&) -> std::string {
-    try {
-      return work(amounts, *results);
-    } catch (const std::exception& error) {
-      return error.what();
+std::string publish(compare::Topic& topic, const Shape& shape, std::uint32_t sender, std::int64_t lasts_ns,
+                    River& river, Board& board) {
+  Source source(topic, sender, shape.payload);
+  if (!board.meet(shape.publishers + 1)) return {};
+  std::int64_t begin = 0;
+  river.began.compare_exchange_strong(begin, now_ns());
+  source.pour(lasts_ns, kBatch, board);
+  river.sent.fetch_add(source.sent());
+  if (river.publishing.fetch_sub(1) == 1) river.published_at.store(now_ns());
+  return {};
+}
+
+// The members of all groups, one after another.
+std::string take(compare::Topic& topic, const Shape& shape, River& river, Board& board) {
+  std::vector<std::unique_ptr<compare::Member>> members;
+  std::vector<measure::Sequence> seen(shape.groups, measure::Sequence(shape.publishers));
+  for (unsigned i = 0; i < shape.groups; ++i) members.push_back(topic.member(i));
+  if (!board.meet(shape.publishers + 1)) return {};
+  const auto all_here = [&] {
+    return river.publishing.load() == 0 && std::all_of(seen.begin(), seen.end(), [&](const measure::Sequence& one) {
+             return one.received() >= river.sent.load();
+           });
+  };
+  bool good = true;
+  for (std::size_t round = 1; !all_here() && !board.stopped();) {
+    const bool idle = round == 0;  // nobody had anything
+    round = 0;
+    for (unsigned i = 0; i < shape.groups && good; ++i) {
+      const auto handle = [&](Payload event) { good = good && seen[i].accept(event, shape.payload); };
+      round += members[i]->take(handle, idle && i == 0 ? 5 : 0);
+      if (!good) return seen[i].complaint();
     }
-  });
+  }
+  river.acked_at.store(now_ns());
+  for (auto& member : members) member->settle();
+  river.settled_at.store(now_ns());
+  return {};
+}
+
+tl::expected<Json, std::string> end_to_end(const Broker& broker, const Shape& shape, const Settings& settings) {
+  const auto topic = broker.topic(settings.directory, shape.groups);
+  const measure::Shared<River> river;
+  river->publishing.store(shape.publishers);
+  // More deliveries, less time: so that no broker takes minutes.
+  const std::int64_t lasts = settings.of(8'000'000'000 / (3 + shape.groups), 20'000'000);
+  measure::Crew crew;
+  topic->serve(crew);
+  crew.work("the members", -1, guarded([&](Board& board) { return take(*topic, shape, *river, board); }));
+  for (std::uint32_t i = 0; i < shape.publishers; ++i)
+    crew.work("publisher " + std::to_string(i), -1,
+              guarded([&, i](Board& board) { return publish(*topic, shape, i, lasts, *river, board); }));
   if (std::string complaint = crew.finish(interrupted); !complaint.empty()) return tl::unexpected(complaint);
-  return Json{{"peer", peer},
-              {"how", how},
-              {"payload", payload},
-              {"publish_one", results->one.json()},
-              {"publish_many_per_second", results->publish_many},
-              {"consume_per_second", results->consume}};
+  const std::uint64_t sent = river->sent.load();
+  const auto since = [&](const std::atomic<std::int64_t>& moment) { return moment.load() - river->began.load(); };
+  return Json{{"events", sent},
+              {"seconds", static_cast<double>(since(river->settled_at)) / 1e9},
+              {"events_per_second", rate(sent, since(river->settled_at))},
+              {"published_per_second", rate(sent, since(river->published_at))},
+              {"deliveries_per_second", rate(sent * shape.groups, since(river->acked_at))}};
+}
+
+tl::expected<Json, std::string> steps_of(const Broker& broker, std::size_t payload, const Settings& settings) {
+  const auto topic = broker.topic(settings.directory, 1);
+  const measure::Shared<Steps> steps;
+  measure::Crew crew;
+  topic->serve(crew);
+  crew.work("the client", -1,
+            guarded([&](Board& board) { return step_by_step(*topic, payload, settings, *steps, board); }));
+  if (std::string complaint = crew.finish(interrupted); !complaint.empty()) return tl::unexpected(complaint);
+  return Json{{"publish_one", steps->one.json()},
+              {"publish_many_per_second", steps->publish_many},
+              {"consume_per_second", steps->consume}};
+}
+
+Outcome measure_it(const Broker& broker, const Shape& shape, bool steps_too, const Settings& settings) {
+  Json line{{"peer", broker.name}, {"how", broker.how}, {"payload", shape.payload}};
+  line["publishers"] = shape.publishers;
+  line["groups"] = shape.groups;
+  if (!broker.missing.empty()) {
+    line["not_run"] = broker.missing;
+    return line;
+  }
+  try {
+    if (steps_too) {
+      const auto steps = steps_of(broker, shape.payload, settings);
+      if (!steps) return tl::unexpected(steps.error());
+      line.update(*steps);
+    }
+    const auto whole = end_to_end(broker, shape, settings);
+    if (!whole) return tl::unexpected(whole.error());
+    line["end_to_end"] = *whole;
+  } catch (const std::exception& error) {  // of preparing it
+    return tl::unexpected(std::string(error.what()));
+  }
+  return line;
+}
+
+// The machine's part: a write of 4 KiB and its flush.
+Outcome bare_disk(const Settings& settings) {
+  const auto took = plain_fdatasync(settings.directory, settings.of(500ull, 10));
+  if (!took) return tl::unexpected(took.error());
+  return Json{{"peer", "bare disk"}, {"how", "4 KiB written and flushed"}, {"payload", 4096}, {"flush", took->json()}};
+}
+
+// ADDRESS=HOW, or =HOW=WHY NOT
+Broker named(const std::string& given, Broker (*make)(const std::string&, const std::string&)) {
+  std::vector<std::string> parts(1);
+  for (const char c : given) {
+    if (c == '=')
+      parts.emplace_back();
+    else
+      parts.back() += c;
+  }
+  parts.resize(std::max<std::size_t>(parts.size(), 3));
+  Broker broker = make(parts[0], parts[1]);
+  broker.missing = parts[2];
+  return broker;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::vector<std::pair<std::string, std::string>> servers;  // how, socket
+  static std::vector<Broker> brokers{compare::ours()};
   int count = 1;
   for (int i = 1; i < argc; ++i) {
-    if (std::strcmp(argv[i], "--redis") == 0 && i + 1 < argc) {
-      const std::string given = argv[++i];
-      const std::size_t equals = given.find('=');
-      servers.emplace_back(equals == std::string::npos ? "" : given.substr(equals + 1), given.substr(0, equals));
-    } else {
+    const bool redis = std::strcmp(argv[i], "--redis") == 0, nats = std::strcmp(argv[i], "--nats") == 0;
+    if ((redis || nats) && i + 1 < argc)
+      brokers.push_back(named(argv[++i], redis ? compare::redis : compare::nats));
+    else
       argv[count++] = argv[i];
-    }
   }
-  std::vector<Case> cases;
-  for (const std::size_t payload : {64, 1024}) {
-    const std::string suffix = "_" + std::to_string(payload);
-    cases.push_back({"Penstock" + suffix, [=](const Settings& settings) -> Outcome {
-                       const Scratch scratch(settings.directory);
-                       if (auto bus = Bus::open(scratch.bus()); !bus) return tl::unexpected(bus.error().message());
-                       return measure_it("Penstock", "durable, awaited", payload, settings, scratch.bus(),
-                                         [&scratch](const Amounts& amounts, Results& results) {
-                                           return run_penstock(scratch.bus(), amounts, results);
-                                         });
-                     }});
-    for (const auto& [how, socket] : servers)
-      cases.push_back({"Redis Streams " + how + suffix, [=, how = how, socket = socket](const Settings& settings) {
-                         return measure_it("Redis Streams", how, payload, settings, {},
-                                           [&socket](const Amounts& amounts, Results& results) {
-                                             return run_redis(socket, amounts, results);
-                                           });
-                       }});
-  }
+  std::vector<Case> cases{{"bare_disk", bare_disk}};
+  const auto add = [&cases](const std::string& name, const Shape& shape, bool steps_too) {
+    for (const Broker& broker : brokers)
+      cases.push_back(
+          {broker.name + " " + broker.how + "_" + name, [&broker, shape, steps_too](const Settings& settings) {
+             return measure_it(broker, shape, steps_too, settings);
+           }});
+  };
+  for (const std::size_t payload : {64, 1024}) add(std::to_string(payload), {.payload = payload}, true);
+  for (const unsigned publishers : {2, 3, 4})
+    add("publishers_" + std::to_string(publishers), {.publishers = publishers}, false);
+  for (const unsigned groups : {4, 16, 64}) add("groups_" + std::to_string(groups), {.groups = groups}, false);
   return run_catalogue("brokers", cases, count, argv);
 }
