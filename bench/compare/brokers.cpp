@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "bench/compare/broker.hpp"
+#include "bench/compare/guarded.hpp"
 #include "bench/support/catalogue.hpp"
 #include "bench/support/plain.hpp"
 #include "tools/measure/clock.hpp"
@@ -23,12 +24,13 @@ namespace {
 using namespace penstock;
 using namespace penstock::bench;
 using compare::Broker;
+using compare::guarded;
 using compare::Payload;
 using measure::Board;
 using measure::now_ns;
 
 constexpr std::size_t kBatch = 256;
-constexpr std::uint64_t kUnderWay = 4096;
+constexpr std::uint64_t kUnderWay = 4096;  // about what clients of NATS allow by default
 
 struct Shape {
   std::size_t payload = 64;
@@ -68,17 +70,6 @@ class Source {
   std::vector<Payload> batch_;
   std::uint64_t sent_ = 0;
 };
-
-// A process's work may throw.
-measure::Crew::Work guarded(std::function<std::string(Board&)> work) {
-  return [work = std::move(work)](Board& board) -> std::string {
-    try {
-      return work(board);
-    } catch (const std::exception& error) {
-      return error.what();
-    }
-  };
-}
 
 double rate(std::uint64_t events, std::int64_t ns) {
   return static_cast<double>(events) * 1e9 / static_cast<double>(std::max<std::int64_t>(ns, 1));

@@ -2,10 +2,10 @@
 //
 // The same for each: a round trip between two processes pinned to a core each, with the bare cache line right before
 // and after, and one way for as long as a case lasts. Every event is checked by who receives it. What spins is said;
-// those that can only block pay for two wake-ups a round trip, as they would anywhere. Rounds are interleaved: all
-// peers once, then all again, so that a machine that changes changes for all.
+// those that can only block pay for two wake-ups a round trip, as they would anywhere.
 #include <unistd.h>
 
+#include "bench/compare/guarded.hpp"
 #include "bench/compare/link.hpp"
 #include "bench/support/catalogue.hpp"
 #include "tools/measure/clock.hpp"
@@ -19,11 +19,10 @@ namespace {
 
 using namespace penstock;
 using namespace penstock::bench;
+using compare::guarded;
 using compare::Peer;
 using measure::Board;
 using measure::now_ns;
-
-constexpr int kRounds = 3;
 
 struct Table {
   measure::Line line;
@@ -40,17 +39,6 @@ struct Match {
   std::uint64_t trips, line_trips;
   std::int64_t lasts_ns;
 };
-
-// A process's work may throw: links do.
-measure::Crew::Work guarded(std::function<std::string(Board&)> work) {
-  return [work = std::move(work)](Board& board) -> std::string {
-    try {
-      return work(board);
-    } catch (const std::exception& error) {
-      return error.what();
-    }
-  };
-}
 
 std::span<const std::byte> await(compare::Receiver& receiver, const Board& board, const std::atomic<bool>& over) {
   for (;;) {
@@ -202,15 +190,14 @@ int main(int argc, char** argv) {
   using namespace penstock::compare;
   static const Peer peers[] = {iceoryx(), boost_mq(), zeromq(), posix_mq(), seqpacket()};
   std::vector<Case> cases;
-  for (int round = 1; round <= kRounds; ++round)
-    for (const std::size_t payload : {64, 1024, 65536}) {
-      const std::string suffix = "_" + std::to_string(payload) + "_round" + std::to_string(round);
-      for (const bool single : {false, true})
-        cases.push_back({std::string("Penstock") + (single ? " single" : "") + suffix,
-                         [=](const Settings& settings) { return run_penstock(single, payload, settings); }});
-      for (const Peer& peer : peers)
-        cases.push_back(
-            {peer.name + suffix, [&peer, payload](const Settings& settings) { return run(peer, payload, settings); }});
-    }
+  for (const std::size_t payload : {64, 1024, 8192, 65536}) {
+    const std::string suffix = "_" + std::to_string(payload);
+    for (const bool single : {false, true})
+      cases.push_back({std::string("Penstock") + (single ? " single" : "") + suffix,
+                       [=](const Settings& settings) { return run_penstock(single, payload, settings); }});
+    for (const Peer& peer : peers)
+      cases.push_back(
+          {peer.name + suffix, [&peer, payload](const Settings& settings) { return run(peer, payload, settings); }});
+  }
   return run_catalogue("transports", cases, argc, argv);
 }
