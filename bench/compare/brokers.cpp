@@ -4,11 +4,14 @@
 //   publish_one    one event after another, each acknowledged before the next: percentiles
 //   publish_many   at most 4096 events under way that are not acknowledged yet, handed over 256 at a time
 //   consume        all of these read and acked by the one member of a group
-//   end_to_end     publishers and members at once, each publisher a process: until every group has every event and its
-//                  acks are stored ("settled"); also with more publishers and more groups. The members of all groups
-//                  are one process, so that groups are not a question of how many cores there are
+//   end_to_end     publishers and members at once, each publisher a process, and no group more than 65,536 events
+//                  behind: until every group has every event and its acks are stored; also with more publishers and
+//                  more groups. The members of all groups are one process, so that groups are not a question of how
+//                  many cores there are
 // What "acknowledged" means is each row's "how". bench/compare/run starts the servers and names those here:
 //   --redis SOCKET=HOW   --nats PORT=HOW   (repeatable; "=HOW=WHY" instead: it cannot run here, because WHY)
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -31,6 +34,8 @@ using measure::now_ns;
 
 constexpr std::size_t kBatch = 256;
 constexpr std::uint64_t kUnderWay = 4096;  // about what clients of NATS allow by default
+constexpr std::uint64_t kBehind = 65'536;
+constexpr unsigned kMostPublishers = 8;
 
 struct Shape {
   std::size_t payload = 64;
@@ -52,11 +57,12 @@ class Source {
     publisher_->send(batch_);
   }
   void await(std::uint64_t left) { publisher_->await(left); }
-  // For so long, with kUnderWay under way; all of it is acknowledged.
-  void pour(std::int64_t lasts_ns, std::size_t batch, const Board& board) {
+  // For so long, with kUnderWay under way, a batch whenever `may` says so; all of it is acknowledged.
+  template <class May>
+  void pour(std::int64_t lasts_ns, const Board& board, May&& may) {
     for (const std::int64_t end = now_ns() + lasts_ns; now_ns() < end && !board.stopped();) {
-      await(kUnderWay - batch);
-      send(batch);
+      await(kUnderWay - kBatch);
+      if (may()) send(kBatch);
     }
     await(0);
   }
@@ -93,7 +99,7 @@ std::string step_by_step(compare::Topic& topic, std::size_t payload, const Setti
   }
   const std::uint64_t before = source.sent();
   std::int64_t begin = now_ns();
-  source.pour(longest, kBatch, board);
+  source.pour(longest, board, [] { return true; });
   steps.publish_many = rate(source.sent() - before, now_ns() - begin);
 
   const auto member = topic.member(0);
@@ -110,7 +116,7 @@ std::string step_by_step(compare::Topic& topic, std::size_t payload, const Setti
 struct River {  // of publishers and members at once
   std::atomic<std::int64_t> began{0}, published_at{0}, acked_at{0}, settled_at{0};
   std::atomic<unsigned> publishing{0};
-  std::atomic<std::uint64_t> sent{0};
+  std::atomic<std::uint64_t> sent{0}, taken{0};  // by all publishers; by the group that is furthest behind
 };
 
 std::string publish(compare::Topic& topic, const Shape& shape, std::uint32_t sender, std::int64_t lasts_ns,
@@ -119,8 +125,15 @@ std::string publish(compare::Topic& topic, const Shape& shape, std::uint32_t sen
   if (!board.meet(shape.publishers + 1)) return {};
   std::int64_t begin = 0;
   river.began.compare_exchange_strong(begin, now_ns());
-  source.pour(lasts_ns, kBatch, board);
-  river.sent.fetch_add(source.sent());
+  source.pour(lasts_ns, board, [&river] {
+    const std::uint64_t taken = river.taken.load();  // first: it never passes what was sent
+    if (river.sent.load() - taken <= kBehind - kBatch * kMostPublishers) {
+      river.sent.fetch_add(kBatch);
+      return true;
+    }
+    ::usleep(20);
+    return false;
+  });
   if (river.publishing.fetch_sub(1) == 1) river.published_at.store(now_ns());
   return {};
 }
@@ -131,11 +144,7 @@ std::string take(compare::Topic& topic, const Shape& shape, River& river, Board&
   std::vector<measure::Sequence> seen(shape.groups, measure::Sequence(shape.publishers));
   for (unsigned i = 0; i < shape.groups; ++i) members.push_back(topic.member(i));
   if (!board.meet(shape.publishers + 1)) return {};
-  const auto all_here = [&] {
-    return river.publishing.load() == 0 && std::all_of(seen.begin(), seen.end(), [&](const measure::Sequence& one) {
-             return one.received() >= river.sent.load();
-           });
-  };
+  const auto all_here = [&] { return river.publishing.load() == 0 && river.taken.load() >= river.sent.load(); };
   bool good = true;
   for (std::size_t round = 1; !all_here() && !board.stopped();) {
     const bool idle = round == 0;  // nobody had anything
@@ -145,6 +154,7 @@ std::string take(compare::Topic& topic, const Shape& shape, River& river, Board&
       round += members[i]->take(handle, idle && i == 0 ? 5 : 0);
       if (!good) return seen[i].complaint();
     }
+    river.taken.store(std::ranges::min(seen, {}, &measure::Sequence::received).received());
   }
   river.acked_at.store(now_ns());
   for (auto& member : members) member->settle();

@@ -59,6 +59,8 @@ def percentiles(rows, path, scale):
 
 
 def save(figure, folder, name):
+    for axes in figure.axes:
+        axes.minorticks_off()  # hundreds of them, and nothing to read
     figure.tight_layout()
     figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
     pyplot.close(figure)
@@ -124,7 +126,8 @@ def growth(everything, folder):
     in_memory = [row for row in r.ran(everything["throughput"]) if row["readers"] == 1 and not row["single_producer"]]
     points = [(at, 1e6 / rate) for at, rate in by(in_memory, "producers", "events_per_second")]
     if points:
-        panels[0].plot(*zip(*points), marker="s", markersize=3.5, color=OURS, linestyle=":", label="Penstock (in memory, no group)")
+        panels[0].plot(*zip(*points), marker="s", markersize=3.5, color=OURS, linestyle=":",
+                       label="Penstock (in memory, no group)")
     panels[0].legend(loc="upper left", bbox_to_anchor=(0, -0.16))
     scale = r.ran(everything["scale"])
     for path, factor, text in ((("trip", "p50_ns"), 1e-3, "round trip of another topic, p50"),
@@ -133,7 +136,8 @@ def growth(everything, folder):
         if points:
             panels[2].plot(*zip(*points), marker="o", markersize=3.5, label=text)
     panels[2].set_xscale("symlog", linthresh=10)
-    panels[2].set(yscale="log", xlabel="topics on the bus (and a tenth as many groups)", ylabel="µs", title="Topics, Penstock")
+    panels[2].set(yscale="log", xlabel="topics on the bus (and a tenth as many groups)", ylabel="µs",
+                  title="Topics, Penstock")
     panels[2].legend()
     save(figure, folder, "growth")
 

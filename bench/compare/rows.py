@@ -1,4 +1,4 @@
-"""What bench/compare/run wrote, as rows: one a case and round. Used by report.py and plots.py."""
+"""What bench/compare/run wrote, as rows: one a case and round. Used by tables.py and plots.py."""
 
 import json
 import statistics
@@ -57,10 +57,11 @@ def median(rows, *path):
 
 
 def placements(rows):
-    """Near and far cores: the rows of each, if both occurred; else all of them under the one that did."""
+    """The rows by how near the cores were, near ones first; what was not run stands with the first."""
     there = {cores: one for (cores,), one in groups(settled(rows), "cores").items()}
     absent = [row for row in rows if "not_run" in row]
-    return {cores: one + absent for cores, one in sorted(there.items(), reverse=True)} or {"": absent}
+    order = sorted(there, reverse=True)
+    return {cores: there[cores] + (absent if cores == order[0] else []) for cores in order} or {"": absent}
 
 
 def label(row):
