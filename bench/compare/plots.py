@@ -58,6 +58,12 @@ def percentiles(rows, path, scale):
     return [(text, scale * r.median(rows, path, f"{name}_ns")) for name, text in PERCENTILES]
 
 
+def legend(axes, figure):
+    """Of all panels, beside this one."""
+    shown = {text: line for panel in figure.axes for line, text in zip(*panel.get_legend_handles_labels())}
+    axes.legend(shown.values(), shown.keys(), loc="upper left", bbox_to_anchor=(1, 1))
+
+
 def save(figure, folder, name):
     for axes in figure.axes:
         axes.minorticks_off()  # hundreds of them, and nothing to read
@@ -75,7 +81,7 @@ def latency(everything, folder):
         series(axes, [row for row in here if row.get("payload") == 64], lambda one: percentiles(one, "trip", 1e-3))
         axes.set(yscale="log", xlabel="percentile", ylabel="round trip, µs",
                  title=f"64 bytes to another process and back, {cores} cores")
-    panels[0][-1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    legend(panels[0][-1], figure)
     save(figure, folder, "latency")
 
 
@@ -89,7 +95,9 @@ def throughput(everything, folder):
         series(axes, rows, lambda one: by(one, "payload", what, scale=scale))
         axes.set(xlabel="payload, bytes", ylabel=unit, title="One way, every byte checked", yscale="log")
         axes.set_xscale("log", base=2)
-    panels[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+        payloads = sorted({row["payload"] for row in rows})
+        axes.set_xticks(payloads, [f"{payload:,}" for payload in payloads])
+    legend(panels[1], figure)
     save(figure, folder, "throughput")
 
 

@@ -64,8 +64,8 @@ def whole(folder, everything):
 def summary(folder, everything, pictures):
     """The README's section; the pictures' folder as seen from there."""
     shown = "\n".join(f"![{text}]({pictures}/{name}.svg)" for name, text in PICTURES.items())
-    return (tables.head(folder, everything) + tables.trips(everything, [64]) + tables.brokers(everything, [64])
-            + shown + "\n")
+    return (tables.head(folder, everything) + tables.failures(everything) + tables.trips(everything, [64])
+            + tables.brokers(everything, [64]) + shown + "\n")
 
 
 def put_into(readme, text):

@@ -60,6 +60,9 @@ def placements(rows):
     """The rows by how near the cores were, near ones first; what was not run stands with the first."""
     there = {cores: one for (cores,), one in groups(settled(rows), "cores").items()}
     absent = [row for row in rows if "not_run" in row]
+    for one in groups(ran(rows), "peer", "how", "payload").values():
+        if all(row["unsteady"] > STEADY for row in one) and there and one[0] not in there.get(one[0]["cores"], []):
+            absent.append({**one[0], "not_run": "the cores changed meanwhile in every round"})
     order = sorted(there, reverse=True)
     return {cores: there[cores] + (absent if cores == order[0] else []) for cores in order} or {"": absent}
 

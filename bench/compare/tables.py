@@ -22,7 +22,15 @@ def cells(start, numbers):
     try:
         return start + numbers()
     except r.Missing as why:
-        return start + [f"not run: {why}"]
+        return start + [f"no numbers: {why}"]
+
+
+def beside(one, ours, *path):
+    """The two medians' ratio; ours may not have been measured in these circumstances."""
+    try:
+        return r.median(one, *path) / r.median(ours, *path)
+    except r.Missing:
+        return ""
 
 
 def head(folder, everything):
@@ -54,9 +62,8 @@ def trips(everything, payloads):
             ours = [row for row in of_size if (row["peer"], row["how"]) == ("Penstock", "spinning")]
             for one in r.groups(of_size, "peer", "how").values():
                 def numbers(one=one, ours=ours):
-                    p50 = r.median(one, "trip", "p50_ns")
-                    return [p50, r.median(one, "trip", "p99_ns"), r.median(one, "ratio"),
-                            p50 / r.median(ours, "trip", "p50_ns"), r.median(one, "events_per_second"),
+                    return [r.median(one, "trip", "p50_ns"), r.median(one, "trip", "p99_ns"), r.median(one, "ratio"),
+                            beside(one, ours, "trip", "p50_ns"), r.median(one, "events_per_second"),
                             r.median(one, "gb_per_second")]
                 lines.append(cells([r.label(one[0]), str(payload)], numbers))
         if r.values(r.ran(here), "line", "p50_ns"):
@@ -75,10 +82,10 @@ def brokers(everything, payloads):
         ours = [row for row in of_size if row["peer"] == "Penstock"]
         for one in r.groups(of_size, "peer", "how").values():
             def numbers(one=one, ours=ours):
-                whole = r.median(one, "end_to_end", "events_per_second")
                 return [r.median(one, "publish_one", "p50_ns") / 1e3, r.median(one, "publish_one", "p99_ns") / 1e3,
-                        r.median(one, "publish_many_per_second"), r.median(one, "consume_per_second"), whole,
-                        r.median(ours, "end_to_end", "events_per_second") / whole]
+                        r.median(one, "publish_many_per_second"), r.median(one, "consume_per_second"),
+                        r.median(one, "end_to_end", "events_per_second"),
+                        beside(ours, one, "end_to_end", "events_per_second")]
             lines.append(cells([r.label(one[0]), str(payload)], numbers))
     disk = [row for row in everything["brokers"] if row.get("peer") == "bare disk"]
     out = ""
