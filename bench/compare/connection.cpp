@@ -98,7 +98,10 @@ std::string_view Connection::bytes(std::size_t count) {
 bool Connection::readable(int timeout_ms) {
   if (at_ < in_.size()) return true;
   pollfd look{fd_, POLLIN, 0};
-  return ::poll(&look, 1, timeout_ms) == 1;
+  int ready;
+  do ready = ::poll(&look, 1, timeout_ms);
+  while (ready < 0 && errno == EINTR);
+  return ready == 1;
 }
 
 }  // namespace penstock::compare

@@ -6,6 +6,7 @@
 #include <array>
 #include <charconv>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <stdexcept>
 
 #include "bench/compare/broker.hpp"
@@ -47,11 +48,11 @@ class Client {
     out.append(std::to_string(payload.size())).append("\r\n").append(payload).append("\r\n");
   }
   void flush() { connection_.flush(); }
-  bool readable(int timeout_ms) { return connection_.readable(timeout_ms); }
 
-  // The next message to the inbox. One without a receiver, and one that carries an error's status, throws.
-  Received next() {
-    for (;;) {
+  // The next message to the inbox, unless none comes within this time (-1: ever). The server's pings, which come
+  // whenever it likes, are answered and are none. An error throws.
+  std::optional<Received> next(int timeout_ms) {
+    while (connection_.readable(timeout_ms)) {
       const std::string_view line = connection_.line();
       if (line.starts_with("MSG ") || line.starts_with("HMSG ")) return message(line);
       if (line == "PING") {
@@ -61,7 +62,9 @@ class Client {
         throw std::runtime_error("nats: " + std::string(line));
       }
     }
+    return std::nullopt;
   }
+  Received next() { return *next(-1); }
 
   // A request to JetStream's API, with nothing else under way.
   Json ask(const std::string& what, const Json& request) {
@@ -135,12 +138,13 @@ class NatsMember : public Member {
       client_.flush();
     }
     std::size_t taken = 0;
-    while (taken < kAtATime / 2 && client_.readable(taken == 0 ? timeout_ms : 0)) {
-      const Received event = client_.next();
-      if (event.reply_to.empty())
-        throw std::runtime_error("nats: " + std::string(event.headers) + std::string(event.payload));
-      handle(std::as_bytes(std::span(event.payload)));
-      client_.publish(event.reply_to, "", "+ACK");
+    while (taken < kAtATime / 2) {
+      const std::optional<Received> event = client_.next(taken == 0 ? timeout_ms : 0);
+      if (!event) break;
+      if (event->reply_to.empty())
+        throw std::runtime_error("nats: " + std::string(event->headers) + std::string(event->payload));
+      handle(std::as_bytes(std::span(event->payload)));
+      client_.publish(event->reply_to, "", "+ACK");
       ++taken;
     }
     under_way_ -= taken;
