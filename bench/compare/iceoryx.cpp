@@ -70,7 +70,8 @@ class IoxSender : public Sender {
 
 class IoxReceiver : public Receiver {
  public:
-  explicit IoxReceiver(const std::string& name) : subscriber_((start_runtime(), service_of(name)), options()) {}
+  IoxReceiver(const std::string& name, std::size_t size)
+      : subscriber_((start_runtime(), service_of(name)), options(size)) {}
   ~IoxReceiver() override { release(); }
   std::span<const std::byte> receive() override {
     release();
@@ -85,9 +86,9 @@ class IoxReceiver : public Receiver {
   }
 
  private:
-  static iox::popo::SubscriberOptions options() {
+  static iox::popo::SubscriberOptions options(std::size_t size) {
     iox::popo::SubscriberOptions chosen;
-    chosen.queueCapacity = 256;
+    chosen.queueCapacity = size <= 16'384 ? 256 : 64;  // of larger chunks RouDi has 200, and fewer, by default
     chosen.queueFullPolicy = iox::popo::QueueFullPolicy::BLOCK_PRODUCER;
     return chosen;
   }
@@ -105,7 +106,7 @@ Peer iceoryx() {
   Peer peer{"iceoryx",
             "untyped, polling, lossless",
             [](const std::string& name, std::size_t) { return std::make_unique<IoxSender>(name); },
-            [](const std::string& name, std::size_t) { return std::make_unique<IoxReceiver>(name); },
+            [](const std::string& name, std::size_t size) { return std::make_unique<IoxReceiver>(name, size); },
             [](const std::string&) {},
             1 << 20};
   // Without it the runtime waits for a minute and then ends the process.

@@ -121,6 +121,8 @@ def open_loop(everything, folder):
 
 def growth(everything, folder):
     rows = [row for row in r.ran(everything["brokers"]) if row.get("payload") == 64 and "end_to_end" in row]
+    if not rows:
+        return
     figure, panels = pyplot.subplots(1, 3, figsize=(14, 4.2))
     per_event = ("end_to_end", "deliveries_per_second")
     for axes, what, other, title in ((panels[0], "publishers", "groups", "Producers, one group, durable"),
@@ -143,10 +145,11 @@ def growth(everything, folder):
         points = by(r.settled(scale) if path[0] == "trip" else scale, "topics", *path, scale=factor)
         if points:
             panels[2].plot(*zip(*points), marker="o", markersize=3.5, label=text)
+    if scale:
+        panels[2].legend()
     panels[2].set_xscale("symlog", linthresh=10)
     panels[2].set(yscale="log", xlabel="topics on the bus (and a tenth as many groups)", ylabel="µs",
                   title="Topics, Penstock")
-    panels[2].legend()
     save(figure, folder, "growth")
 
 

@@ -45,7 +45,7 @@ def head(folder, everything):
     rounds = max((len(one) for one in r.groups(everything["transports"], "case").values()), default=0)
     text = (f"{on['date']}: {on['cores']} {'virtual ' if on['virtual'] else ''}cores of {on['cpu']}, "
             f"{on['memory_gib']} GiB, Linux {on['kernel']}, {on['file_system']}. Medians of {rounds} interleaved "
-            f"rounds; the two cores were near in {near} round trips and far in {steady - near}")
+            f"round{'s' if rounds != 1 else ''}; the two cores were near in {near} round trips and far in {steady - near}")
     if steady < len(trips):
         text += f", and {len(trips) - steady} more are left out because they changed meanwhile"
     return text + ". Debian's packages: " + ", ".join(f"{name} {one}" for name, one in on["versions"].items()) + ".\n\n"
@@ -66,6 +66,8 @@ def trips(everything, payloads):
                             beside(one, ours, "trip", "p50_ns"), r.median(one, "events_per_second"),
                             r.median(one, "gb_per_second")]
                 lines.append(cells([r.label(one[0]), str(payload)], numbers))
+        if not lines:
+            continue
         if r.values(r.ran(here), "line", "p50_ns"):
             line = number(r.median(here, "line", "p50_ns"))
             out += f"Cores {cores} each other: the bare cache line's round trip has a p50 of {line} ns.\n\n"

@@ -166,6 +166,7 @@ Outcome run(const Peer& peer, std::size_t payload, const Settings& settings) {
     const measure::Shared<Table> trips;
     if (std::string complaint = play(match, *trips, serve_balls, echo); !complaint.empty())
       return tl::unexpected(complaint);
+    trips->trip.pinned = measure::cores().size() > 1;
     return trips->trip;
   });
   if (!trip) return tl::unexpected(trip.error());
