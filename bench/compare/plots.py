@@ -1,5 +1,7 @@
 """The plots of report.py, as SVG that is the same for the same numbers."""
 
+import re
+
 import matplotlib
 
 matplotlib.use("svg")
@@ -68,17 +70,20 @@ def save(figure, folder, name):
     for axes in figure.axes:
         axes.minorticks_off()  # hundreds of them, and nothing to read
     figure.tight_layout()
-    figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    path = folder / f"{name}.svg"
+    figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
+    path.write_text(re.sub(r"(\d\.\d\d)\d+", r"\1", path.read_text()))  # a hundredth of a point is fine enough
 
 
 def latency(everything, folder):
-    places = {cores: here for cores, here in r.placements(everything["transports"]).items() if r.ran(here)}
+    small = [row for row in everything["transports"] if row.get("payload") == 64]
+    places = {cores: here for cores, here in r.placements(small).items() if r.ran(here)}
     if not places:
         return
     figure, panels = pyplot.subplots(1, len(places), figsize=(5.5 * len(places) + 2, 4.5), squeeze=False, sharey=True)
     for axes, (cores, here) in zip(panels[0], places.items()):
-        series(axes, [row for row in here if row.get("payload") == 64], lambda one: percentiles(one, "trip", 1e-3))
+        series(axes, here, lambda one: percentiles(one, "trip", 1e-3))
         axes.set(yscale="log", xlabel="percentile", ylabel="round trip, µs",
                  title=f"64 bytes to another process and back, {cores} cores")
     legend(panels[0][-1], figure)
@@ -106,7 +111,7 @@ def open_loop(everything, folder):
     kinds = list(dict.fromkeys(row["case"].rsplit("_", 1)[0] for row in rows))
     if not kinds:
         return
-    figure, panels = pyplot.subplots(1, len(kinds), figsize=(3 * len(kinds) + 1, 4), squeeze=False, sharey=True)
+    figure, panels = pyplot.subplots(1, len(kinds), figsize=(3 * len(kinds) + 1.5, 4), squeeze=False, sharey=True)
     for axes, kind in zip(panels[0], kinds):
         here = [row for row in rows if row["case"].rsplit("_", 1)[0] == kind]
         for (rate,), one in sorted(r.groups(here, "rate").items()):
@@ -115,7 +120,7 @@ def open_loop(everything, folder):
         axes.set(yscale="log", xlabel="percentile", title=kind.replace("_", ", "))
         axes.tick_params(axis="x", labelsize=7)
     panels[0][0].set_ylabel("delay from when it was due, µs")
-    panels[0][0].legend(loc="upper left")
+    legend(panels[0][-1], figure)
     save(figure, folder, "open_loop")
 
 
