@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The manual pages and the completion against the programs: the same commands and options in all, the settings and their
-# defaults as penstockd prints them, pages without warnings, and every example of a page runs.
+# The manual pages and the completion against the programs: the same commands, options and fields of JSON in all, the
+# settings and their defaults as penstockd prints them, pages without warnings, and every example of a page runs.
 set -euo pipefail
 . "$(dirname "$0")/../main_job/common.sh"
 . tools/completion/penstock.bash
@@ -76,6 +76,8 @@ diff <(penstockd --print-config | sed -n 's/^\(\[.*\]\)$/\1/p; s/ =.*//p' | sort
   <(sed -n 's/^## \(\[.*\]\)$/\1/p; s/^\*\([a-z_]*\)\* =.*/\1/p' "$settings" | sort) >&2 || fail "keys of bus.toml (left)"
 rm -r "$PENSTOCK_BUS"
 
+. tests/tools/manual_fields.sh
+
 # The examples, each page's on a bus of its own: payments, five of which its group could not ship.
 cd "$work"
 printf '#!/bin/sh\ncat >/dev/null\n' >ship
@@ -118,4 +120,4 @@ offers drop_oldest penstock topic create x --full ''
 penstock sub payment.confirmed --group fulfillment --exit-at-end >/dev/null
 offers fulfillment penstock group seek ful
 offers fulfillment penstock sub --group ''
-echo "$count options, $run examples"
+echo "$count options, $told fields, $run examples"
