@@ -42,6 +42,12 @@ int main(int count, char** arguments) {
   return 0;
 }
 C
+# The programs that the documentation shows, on a bus of their own: example FILE KIND, the first that is whole.
+example() {
+  awk -v fence="\`\`\`$2" '$0 == fence { inside = 1; text = ""; next }
+    /^```$/ { if (inside && text ~ /\nint main/) { printf "%s", text; exit } inside = 0 } inside { text = text $0 "\n" }' "$1" |
+    sed "s:/var/lib/shop:$PENSTOCK_BUS:"
+}
 count=0
 # runs NAME PROGRAM: the program works, on a bus of its own.
 runs() {

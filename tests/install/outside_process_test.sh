@@ -32,5 +32,22 @@ cc -std=c11 "$work/programs/c.c" -o "$work/c_pc" $(pkg-config --cflags --libs pe
   fail "pkg-config penstock-c"
 LD_LIBRARY_PATH=$PKG_CONFIG_PATH/.. runs c_pc "$work/c_pc"
 readelf -d "$work/c_pc" | grep -q 'NEEDED.*libpenstock.so.1' || fail "the C program does not ask for libpenstock.so.1"
+# What the README and the guide show first, built as they say, with a daemon beside it: the event is published and acked.
+start_daemon
+example README.md cpp >"$work/programs/shop.cpp"
+example tools/guide/languages.md c >"$work/programs/shop.c"
+for program in shop.cpp shop.c; do
+  # shellcheck disable=SC2046
+  case $program in
+    *.cpp) c++ -std=c++20 -Wall -Wextra -Werror "$work/programs/$program" -o "$work/shop" $(pkg-config --cflags --libs penstock) ;;
+    *.c) cc -std=c11 -Wall -Wextra -Werror "$work/programs/$program" -o "$work/shop" $(pkg-config --cflags --libs penstock-c) ;;
+  esac >"$work/log" 2>&1 || fail "$program of the documentation is not built"
+  before=$(penstock group describe fulfillment --json 2>/dev/null | jq .acked) || true
+  LD_LIBRARY_PATH=$PKG_CONFIG_PATH/.. "$work/shop" >>"$work/log" 2>&1 || fail "$program of the documentation ended with $?"
+  acked=$(penstock group describe fulfillment --json | jq .acked)
+  [ "$acked" = $((${before:-0} + 1)) ] || fail "$program of the documentation: $acked events are acked"
+  count=$((count + 1))
+done
+
 [ "$(pkg-config --modversion penstock)" = "$("$PENSTOCK_BIN/penstock" --version | grep -oE '[0-9.]+$')" ] || fail "versions differ"
 echo "$count programs of others"

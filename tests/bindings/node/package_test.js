@@ -45,19 +45,18 @@ test('the events that come have what the types say', async (t) => {
 });
 
 test('the example in the README runs', async (t) => {
-  const section = readFileSync(join(root, 'README.md'), 'utf8').split('\n## In Node.js\n')[1].split('\n## ')[0];
-  const example = section.split('\n').filter((line) => line.startsWith('    ') || line === '').join('\n');
-  assert.ok(example.includes("'/var/lib/shop'"));
+  const example = readFileSync(join(root, 'README.md'), 'utf8').match(/^```js\n([^]*?)^```$/m)[1];
+  assert.ok(example.includes("'/var/lib/shop'") && example.endsWith('main();\n'));
   const bus = busOf(t);
   daemonOf(t, bus);
   const ended = run(`
     const shipped = [];
     const ship = async (payload) => { shipped.push(payload.toString()); setImmediate(() => fulfillment.close()); };
     const require_ = require; require = (name) => name === 'penstock' ? penstock : require_(name);
-    let fulfillment;
-    (async () => { ${example.replace("'/var/lib/shop'", 'process.argv[1]').replace('const fulfillment', 'fulfillment')}
-      console.log(JSON.stringify([shipped, bus.describeGroup('fulfillment', 'payment.confirmed').acked]));
-    })();`, bus.directory);
+    let bus, fulfillment;
+    ${example.replace("'/var/lib/shop'", 'process.argv[1]').replace(/const (bus|fulfillment) =/g, '$1 =').replace(/;\n$/, '')}
+      .then(() => console.log(JSON.stringify([shipped, bus.describeGroup('fulfillment', 'payment.confirmed').acked])));`,
+    bus.directory);
   assert.equal(ended.stderr, '');
   assert.deepEqual(JSON.parse(ended.stdout), [['paid'], 1]);
 });

@@ -3,7 +3,6 @@
 import ast
 import inspect
 import pathlib
-import textwrap
 
 import penstock
 
@@ -78,9 +77,7 @@ def test_everything_public_is_explained():
 
 
 def test_the_example_in_the_readme_runs(directory):
-    section = (ROOT / "README.md").read_text().partition("\n## In Python\n")[2].partition("\n## ")[0]
-    example = textwrap.dedent("\n".join(
-        line for line in section.splitlines() if line.startswith("    ") or not line).strip("\n"))
+    example = (ROOT / "README.md").read_text().partition("\n```python\n")[2].partition("\n```\n")[0]
     assert "/var/lib/shop" in example
     shipped = []
     with penstock.Bus(directory) as bus, penstock.Daemon(bus):
