@@ -19,7 +19,7 @@ enum class Wait : std::uint8_t { spin = 0, yield = 1, sleep = 2 };
 
 struct TopicOptions {
   Durability durability = Durability::disk;
-  std::uint64_t ring_bytes = 16ull << 20;  // 64 KiB to 16 GiB; rounded up to a page
+  std::uint64_t ring_bytes = 16ull << 20;  // 64 KiB to 16 GiB; rounded up to a power of two
   Full full = Full::block;
   bool single_producer = false;
   std::uint64_t max_payload = 0;  // bytes; 0: a quarter of the ring, at most 1 GiB
