@@ -7,6 +7,7 @@
 
 namespace penstock {
 
+// How a daemon is started.
 struct DaemonOptions {
   bool force_pwrite = false;  // do not try io_uring
   std::chrono::nanoseconds checkpoint_every{std::chrono::milliseconds(100)};
@@ -14,6 +15,7 @@ struct DaemonOptions {
   std::function<void(int level, const std::string& text)> log;  // level: 0 info, 1 warning, 2 error
 };
 
+// A running daemon.
 class Daemon {
  public:
   // Starts a thread that does the daemon's work until this handle goes. Errc::busy: another daemon has the bus

@@ -55,19 +55,25 @@ class Delivery {
 
 // What a poll handler makes of an event.
 struct Settle {
+  // As the calls of Delivery.
   enum class Kind : std::uint8_t { ack, nak, reject, release } kind = Kind::ack;
   std::string error_class{};
   std::string reason{};
+  // It is done.
   static Settle ack() { return {}; }
+  // It failed: it comes back after the backoff, or goes to the DLQ.
   static Settle nak(std::string error_class = {}, std::string reason = {}) {
     return {Kind::nak, std::move(error_class), std::move(reason)};
   }
+  // To the dead-letter queue now.
   static Settle reject(std::string error_class = {}, std::string reason = {}) {
     return {Kind::reject, std::move(error_class), std::move(reason)};
   }
+  // Not now: it comes back at once, uncounted.
   static Settle release() { return {Kind::release, {}, {}}; }
 };
 
+// A member of a group, made by Bus::consumer.
 class Consumer {
  public:
   Consumer(Consumer&&) noexcept;

@@ -40,6 +40,7 @@ enum class Errc : std::uint16_t {
 class Error {
  public:
   constexpr Error() = default;
+  // For the library; a program is given errors.
   constexpr Error(Errc code, std::uint32_t detail = 0, std::uint16_t what = 0)
       : code_(code), what_(what), detail_(detail) {}
   constexpr Errc code() const { return code_; }
@@ -57,6 +58,7 @@ class Error {
 };
 static_assert(sizeof(Error) == 8);
 
+// What a call came to: a value, or an error that must be looked at.
 template <class T>
 using Result = tl::expected<T, Error>;
 

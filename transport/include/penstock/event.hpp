@@ -15,9 +15,9 @@
 
 namespace penstock {
 
-using Offset = std::uint64_t;  // an event's number in its topic, from 0
-using Timestamp = std::chrono::sys_time<std::chrono::nanoseconds>;
-using Bytes = std::span<const std::byte>;
+using Offset = std::uint64_t;                                       // an event's number in its topic, from 0
+using Timestamp = std::chrono::sys_time<std::chrono::nanoseconds>;  // UTC
+using Bytes = std::span<const std::byte>;                           // of which the call says how long they live
 
 // A header's name and value: views into the caller's bytes when publishing, into the event's when reading.
 struct Header {
@@ -44,7 +44,7 @@ class EventView {
   EventId id() const;                               // hashes a generated id: costs some 20 ns
   std::optional<std::string_view> id_text() const;  // the id as given; nothing for a generated one
   std::optional<std::string_view> key() const;
-  std::optional<std::string_view> header(std::string_view name) const;
+  std::optional<std::string_view> header(std::string_view name) const;  // the first of this name
   std::vector<Header> headers() const;
   std::optional<std::string_view> content_type() const;
   std::optional<std::string_view> schema() const;
@@ -62,6 +62,7 @@ class EventView {
     Bytes payload;
     std::uint64_t position = 0;
   };
+  // The same: for those who make views.
   explicit EventView(const Raw& raw)
       : topic_(raw.topic),
         offset_(raw.offset),
@@ -92,7 +93,7 @@ class EventView {
 class Event {
  public:
   Event() = default;
-  explicit Event(const EventView& view);
+  explicit Event(const EventView& view);  // a copy
   EventView view() const { return EventView(raw_); }
   std::string_view topic() const { return raw_.topic; }
   Offset offset() const { return raw_.offset; }

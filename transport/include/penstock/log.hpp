@@ -16,6 +16,7 @@ struct Damage {
   std::string problem;
 };
 
+// What verify found in a file.
 struct FileReport {
   std::string file;
   std::uint64_t events = 0;
@@ -25,6 +26,7 @@ struct FileReport {
   std::vector<std::string> problems;
 };
 
+// What of a log is wanted.
 struct ScanOptions {
   StartAt from = StartAt::beginning();
   std::optional<Offset> to_offset{};  // up to and not including
@@ -40,6 +42,7 @@ struct LogVisitor {
   std::function<bool(Offset first, std::uint64_t count)> compacted{};  // offsets that compaction removed
 };
 
+// A log to look at: a topic, or a file.
 class Log {
  public:
   // A topic of the bus in this directory, running or not. Errc::not_found.

@@ -10,13 +10,18 @@
 
 namespace penstock {
 
+// What a topic's events survive: the death of any process, or the machine's.
 enum class Durability : std::uint8_t { memory = 0, disk = 1 };
+// When a ring is full: producers wait, are refused, or overwrite what was not read (memory topics).
 enum class Full : std::uint8_t { block = 0, fail = 1, drop_oldest = 2 };
+// What a group's members get: any event; those of a key one after another and in order; all of a topic so.
 enum class Ordering : std::uint8_t { parallel = 0, key = 1, strict = 2 };
+// What becomes of an event in a group when its time to live is over.
 enum class Expired : std::uint8_t { dlq = 0, skip = 1 };
 // How a handle waits: burns a core, yields it, or spins briefly and then sleeps in the kernel.
 enum class Wait : std::uint8_t { spin = 0, yield = 1, sleep = 2 };
 
+// What a topic is made with.
 struct TopicOptions {
   Durability durability = Durability::disk;
   std::uint64_t ring_bytes = 16ull << 20;  // 64 KiB to 16 GiB; rounded up to a power of two
@@ -31,17 +36,19 @@ struct TopicOptions {
   bool retain_unacked = false;       // retention waits for every group; see Bus::set_retain_unacked
 };
 
+// What an event has beside its payload; views need to live as long as the call.
 struct PublishOptions {
   std::string_view id;   // deduplicates; empty: a generated id
   std::string_view key;  // orders and partitions; a key that is present but empty: set has_key
   std::vector<Header> headers{};
   std::string_view content_type{};
   std::string_view schema{};
-  std::optional<Timestamp> deliver_at{};
+  std::optional<Timestamp> deliver_at{};          // groups get it then
   std::optional<std::chrono::nanoseconds> ttl{};  // from now
   bool has_key = false;
 };
 
+// How a producer is opened.
 struct ProducerOptions {
   bool create = true;                                        // make the topic with the bus's defaults when missing
   std::chrono::nanoseconds block{std::chrono::seconds(10)};  // how long to wait for a full ring
@@ -52,10 +59,13 @@ struct ProducerOptions {
 // Where a reader or a new group begins.
 class StartAt {
  public:
+  // Which of the calls below made it.
   enum class Kind : std::uint8_t { beginning = 0, end = 1, offset = 2, time = 3, last = 4 };
-  static StartAt beginning() { return {Kind::beginning, 0}; }
-  static StartAt end() { return {Kind::end, 0}; }
+  static StartAt beginning() { return {Kind::beginning, 0}; }  // the oldest event that is there
+  static StartAt end() { return {Kind::end, 0}; }              // what is published from now on
+  // This event; the oldest that is there when it is gone, the end when it is not there yet.
   static StartAt offset(Offset offset) { return {Kind::offset, static_cast<std::int64_t>(offset)}; }
+  // The first event published then or later.
   static StartAt time(Timestamp time) { return {Kind::time, time.time_since_epoch().count()}; }
   static StartAt last(std::uint64_t events) { return {Kind::last, static_cast<std::int64_t>(events)}; }  // readers
   Kind kind() const { return kind_; }
@@ -83,12 +93,14 @@ struct ConsumerOptions {
   Wait wait = Wait::sleep;                               // this member's way of waiting
 };
 
+// How a reader is opened.
 struct ReaderOptions {
   bool lossy = false;         // never hold up a memory topic's producers; count what was missed
   bool durable_only = false;  // only what is on disk; nothing of memory topics
   Wait wait = Wait::sleep;
 };
 
+// Why a delivery failed; kept with the event, and in its dead letter.
 struct NakOptions {
   std::string_view error_class{};
   std::string_view reason{};

@@ -21,7 +21,7 @@ class Claim {
   Offset offset() const { return open_.offset; }
   // Makes the event visible. Errc::closed when it was settled before.
   Result<Offset> commit();
-  void abort();
+  void abort();  // gives its offset up; nobody sees it
 
  private:
   friend class Producer;
@@ -47,6 +47,7 @@ struct Message {
   PublishOptions options;
 };
 
+// A handle that publishes to one topic, made by Bus::producer.
 class Producer {
  public:
   Producer(Producer&&) noexcept;
@@ -60,7 +61,7 @@ class Producer {
   // with that event's offset, once that is committed, and publishes nothing: last_duplicate(). Errc::timed_out: an
   // event that may have the id is still open after ProducerOptions::block.
   Result<Offset> publish(Bytes payload, const PublishOptions& options);
-  Result<Offset> publish(Bytes payload);
+  Result<Offset> publish(Bytes payload);  // without key, id or headers
 
   // All of them or none become visible, with offsets from the one returned upwards. 1 to 2047 events: else
   // Errc::invalid_argument; and together, a header counted as 64 bytes, a quarter of the ring: else Errc::too_large.

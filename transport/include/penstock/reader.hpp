@@ -9,6 +9,7 @@ namespace penstock {
 
 class Bus;
 
+// A handle that reads topics, made by Bus::reader.
 class Reader {
  public:
   Reader(Reader&&) noexcept;

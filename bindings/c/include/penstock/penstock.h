@@ -11,15 +11,23 @@
  * UTF-8 that ends with NUL; payloads, keys and headers' values are bytes with a size. Times are nanoseconds since the
  * epoch, UTC.
  *
- *   -EAGAIN     nothing came within the timeout          -EMSGSIZE  larger than the topic's limit; nothing published
- *   -ENOBUFS    the ring is full and stayed so           -ENETDOWN  the ring is full and no daemon runs
- *   -ESTALE     the lease ran out or was settled; the    -ENOENT    no such topic, group or event
- *               handle's topic or group was deleted      -EEXIST    a topic of that name exists
- *   -EBUSY      somebody else has it                     -EINVAL    an argument, a name or options that differ
- *   -ENOSPC, -EIO, -EACCES  the disk or the system       -EINTR     interrupt was called
- *   -EPROTO     corrupt or of another version            -ETIMEDOUT a deadline passed
- *   -EALREADY   the topic refuses the id: it has it      -EMFILE    too many handles, topics or unsettled events
- *   -ECHILD     a handle used in a forked child          -EOPNOTSUPP this version does not do that yet
+ * - -EAGAIN: nothing came within the timeout
+ * - -ETIMEDOUT: a deadline passed
+ * - -EINTR: interrupt was called
+ * - -EMSGSIZE: larger than the topic's limit; nothing was published
+ * - -ENOBUFS: the ring is full and stayed so
+ * - -ENETDOWN: the ring is full and no daemon runs
+ * - -EALREADY: the topic refuses the id: it has it
+ * - -ESTALE: the lease ran out or was settled; the handle's topic or group was deleted
+ * - -ENOENT: no such topic, group or event
+ * - -EEXIST: a topic of that name exists
+ * - -EINVAL: an argument, a name or options that differ
+ * - -EBUSY: somebody else has it
+ * - -EMFILE: too many handles, topics or unsettled events
+ * - -ENOSPC, -EIO, -EACCES: the disk or the system
+ * - -EPROTO: corrupt or of another version
+ * - -ECHILD: a handle used in a forked child
+ * - -EOPNOTSUPP: this version does not do that yet
  */
 #ifndef PENSTOCK_PENSTOCK_H
 #define PENSTOCK_PENSTOCK_H
@@ -37,27 +45,31 @@
 extern "C" {
 #endif
 
-typedef struct penstock_bus penstock_bus;
-typedef struct penstock_producer penstock_producer;
-typedef struct penstock_consumer penstock_consumer;
-typedef struct penstock_delivery penstock_delivery;
-typedef struct penstock_reader penstock_reader;
-typedef struct penstock_event penstock_event;
-typedef struct penstock_daemon penstock_daemon;
+typedef struct penstock_bus penstock_bus;           /* a bus that is open */
+typedef struct penstock_producer penstock_producer; /* publishes to one topic */
+typedef struct penstock_consumer penstock_consumer; /* a member of a group */
+typedef struct penstock_delivery penstock_delivery; /* a lease of one event */
+typedef struct penstock_reader penstock_reader;     /* reads without a group */
+typedef struct penstock_event penstock_event;       /* what is read */
+typedef struct penstock_daemon penstock_daemon;     /* a daemon in this process */
 
 /* The last failure of this thread, in a sentence; "" when there was none. Valid until the thread's next failing call.
  */
 PENSTOCK_API const char* penstock_last_error(void);
+/* The library's, such as "0.1.0". */
 PENSTOCK_API const char* penstock_version(void);
 
 /* ---- The bus ---- */
 
+/* How a bus is opened. */
 typedef struct penstock_bus_options {
   size_t struct_size;
   int must_exist; /* 1: -ENOENT instead of making a missing bus */
 } penstock_bus_options;
 
+/* Opens the bus in this directory, recovering its shared-memory side when it is gone. */
 PENSTOCK_API int penstock_bus_open(const char* directory, const penstock_bus_options* options, penstock_bus** bus);
+/* The bus stays; close what was opened from it before. */
 PENSTOCK_API void penstock_bus_close(penstock_bus* bus);
 
 /* Where a reader or a new group begins. */
@@ -69,6 +81,7 @@ enum {
   PENSTOCK_START_TIME = 4,   /* value: a time */
   PENSTOCK_START_LAST = 5    /* value: how many events from the end; readers alone */
 };
+/* A place in a topic. */
 typedef struct penstock_start {
   int from;
   int64_t value;
@@ -96,6 +109,7 @@ typedef struct penstock_topic_options {
   int compact;
 } penstock_topic_options;
 
+/* A topic as it is now. */
 typedef struct penstock_topic_info {
   size_t struct_size;
   uint64_t first_offset;   /* the oldest that can be read */
@@ -108,15 +122,19 @@ typedef struct penstock_topic_info {
   int durable_error; /* errno of a daemon that cannot write, or 0 */
 } penstock_topic_info;
 
+/* -EEXIST when there is one of that name. `options` may be NULL. */
 PENSTOCK_API int penstock_topic_create(penstock_bus* bus, const char* topic, const penstock_topic_options* options);
 /* 1: retention waits until every group that wants the topic has settled its events; 0: it waits only for what groups
  * have taken. A group that is forgotten then keeps the log for ever. */
 PENSTOCK_API int penstock_topic_retain_unacked(penstock_bus* bus, const char* topic, int retain);
+/* Removes it with all its events. */
 PENSTOCK_API int penstock_topic_delete(penstock_bus* bus, const char* topic);
+/* Fills in `info`, whose struct_size the caller sets. */
 PENSTOCK_API int penstock_topic_describe(penstock_bus* bus, const char* topic, penstock_topic_info* info);
 
 /* ---- Publishing ---- */
 
+/* How a producer is opened. */
 typedef struct penstock_producer_options {
   size_t struct_size;
   int must_exist;    /* 1: -ENOENT instead of making a missing topic */
@@ -124,12 +142,14 @@ typedef struct penstock_producer_options {
   int precise_clock; /* 1: events are stamped by CLOCK_REALTIME, not its coarse sister */
 } penstock_producer_options;
 
+/* A header of an event. */
 typedef struct penstock_header {
   const char* name;
   const void* value;
   size_t size; /* of the value */
 } penstock_header;
 
+/* What an event has beside its payload. It is copied: nothing needs to outlive the call. */
 typedef struct penstock_event_options {
   size_t struct_size;
   const char* key;
@@ -158,8 +178,10 @@ typedef struct penstock_claim {
   void* impl; /* the library's */
 } penstock_claim;
 
+/* A producer of this topic. -EBUSY: it has a single producer, and that lives. `options` may be NULL. */
 PENSTOCK_API int penstock_producer_open(penstock_bus* bus, const char* topic, const penstock_producer_options* options,
                                         penstock_producer** producer);
+/* Settle its claims before. */
 PENSTOCK_API void penstock_producer_close(penstock_producer* producer);
 /* Copies the event into the log and makes it visible. `offset` may be NULL. On a topic that refuses duplicates, an id
  * that it has answers with the offset of the event that has it and publishes nothing: penstock_producer_last_duplicate.
@@ -172,7 +194,9 @@ PENSTOCK_API int penstock_publish_batch(penstock_producer* producer, const penst
 /* A claim of `size` bytes to be written in place. */
 PENSTOCK_API int penstock_claim_begin(penstock_producer* producer, size_t size, const penstock_event_options* options,
                                       penstock_claim* claim);
+/* Makes the event visible. `offset` may be NULL. */
 PENSTOCK_API int penstock_claim_commit(penstock_claim* claim, uint64_t* offset);
+/* Gives its offset up; nobody sees it. */
 PENSTOCK_API void penstock_claim_abort(penstock_claim* claim);
 /* Waits until every offset up to this one is on disk. Of a producer's calls this one may run in one thread while
  * another publishes; close the producer when it returned. */
@@ -181,6 +205,7 @@ PENSTOCK_API int penstock_await_durable(penstock_producer* producer, uint64_t of
 PENSTOCK_API void penstock_producer_last_id(const penstock_producer* producer, size_t back, uint8_t id[16]);
 /* 1: the last penstock_publish answered with an earlier event's offset. */
 PENSTOCK_API int penstock_producer_last_duplicate(const penstock_producer* producer);
+/* The topic's limit, in bytes. */
 PENSTOCK_API uint64_t penstock_producer_max_payload(const penstock_producer* producer);
 
 /* ---- Events ----
@@ -203,20 +228,28 @@ typedef struct penstock_dead_letter {
   const char* reason;
 } penstock_dead_letter;
 
+/* The topic's name. */
 PENSTOCK_API const char* penstock_event_topic(const penstock_event* event);
+/* Its number in its topic, from 0. */
 PENSTOCK_API uint64_t penstock_event_offset(const penstock_event* event);
+/* When it was published. */
 PENSTOCK_API int64_t penstock_event_time_ns(const penstock_event* event);
+/* `size` may be NULL. */
 PENSTOCK_API const void* penstock_event_payload(const penstock_event* event, size_t* size);
 /* Bytes without a NUL at their end; NULL: none. `size` may be NULL. */
 PENSTOCK_API const char* penstock_event_key(const penstock_event* event, size_t* size);
 PENSTOCK_API const char* penstock_event_id_text(const penstock_event* event, size_t* size); /* NULL: generated */
+/* Bytes without a NUL at their end; NULL: none. */
 PENSTOCK_API const char* penstock_event_content_type(const penstock_event* event, size_t* size);
+/* As the content type. */
 PENSTOCK_API const char* penstock_event_schema(const penstock_event* event, size_t* size);
+/* The value of the first header of this name; NULL: none. */
 PENSTOCK_API const void* penstock_event_header(const penstock_event* event, const char* name, size_t* size);
 /* The header at this index, from 0: its name, bytes without a NUL at their end, and its value; NULL: there are no more.
  */
 PENSTOCK_API const char* penstock_event_header_at(const penstock_event* event, size_t index, size_t* name_size,
                                                   const void** value, size_t* size);
+/* The 128-bit id, by which events are deduplicated. */
 PENSTOCK_API void penstock_event_id(const penstock_event* event, uint8_t id[16]);
 /* -ENOENT when the event is no dead letter; a delivery's: when it was not redriven. */
 PENSTOCK_API int penstock_event_dead_letter(const penstock_event* event, penstock_dead_letter* letter);
@@ -256,10 +289,12 @@ PENSTOCK_API int penstock_consumer_next(penstock_consumer* consumer, int64_t tim
 
 /* What a handler makes of an event. The text is read right after the handler returned. */
 enum { PENSTOCK_ACK = 0, PENSTOCK_NAK = 1, PENSTOCK_REJECT = 2, PENSTOCK_RELEASE = 3 };
+/* Why, for what is not acked; NULL: nothing is told. */
 typedef struct penstock_why {
   const char* error_class;
   const char* reason;
 } penstock_why;
+/* Called for each event; answers one of the four. */
 typedef int (*penstock_handler)(void* context, const penstock_event* event, uint32_t attempt, penstock_why* why);
 /* Hands up to `most` events to the handler, in place where that can be, settles each by what it returns, and returns at
  * once with their number. What is none of the four counts as PENSTOCK_NAK. */
@@ -277,17 +312,18 @@ PENSTOCK_API int penstock_consumer_ack_through(penstock_consumer* consumer, cons
                                                uint64_t* acked);
 /* Waits until all that this member settled survives a power cut. */
 PENSTOCK_API int penstock_consumer_await_settled(penstock_consumer* consumer, int64_t timeout_ms);
-/* Events that were gone before the group came to them, and offsets on disk that could not be read. */
+/* Events that were gone before the group came to them. */
 PENSTOCK_API uint64_t penstock_consumer_missed(const penstock_consumer* consumer);
+/* Offsets on disk that could not be read. */
 PENSTOCK_API uint64_t penstock_consumer_damaged(const penstock_consumer* consumer);
 
 /* What was delivered: valid until penstock_delivery_free. */
 PENSTOCK_API const void* penstock_delivery_payload(const penstock_delivery* delivery, size_t* size);
-PENSTOCK_API uint64_t penstock_delivery_offset(const penstock_delivery* delivery);
-PENSTOCK_API uint32_t penstock_delivery_attempt(const penstock_delivery* delivery); /* failed attempts + 1 */
-PENSTOCK_API const char* penstock_delivery_topic(const penstock_delivery* delivery);
+PENSTOCK_API uint64_t penstock_delivery_offset(const penstock_delivery* delivery);   /* in its topic */
+PENSTOCK_API uint32_t penstock_delivery_attempt(const penstock_delivery* delivery);  /* failed attempts + 1 */
+PENSTOCK_API const char* penstock_delivery_topic(const penstock_delivery* delivery); /* its name */
 PENSTOCK_API const char* penstock_delivery_key(const penstock_delivery* delivery, size_t* size); /* NULL: none */
-PENSTOCK_API int64_t penstock_delivery_time_ns(const penstock_delivery* delivery);
+PENSTOCK_API int64_t penstock_delivery_time_ns(const penstock_delivery* delivery); /* when it was published */
 PENSTOCK_API const penstock_event* penstock_delivery_event(const penstock_delivery* delivery); /* for all the rest */
 
 /* Settle a delivery once, while its consumer is open; a lease that ran out or was settled is refused: -ESTALE. */
@@ -308,6 +344,7 @@ PENSTOCK_API void penstock_delivery_free(penstock_delivery* delivery);
 
 /* ---- Reading without a group ---- */
 
+/* How a reader is opened. */
 typedef struct penstock_reader_options {
   size_t struct_size;
   penstock_start start;
@@ -316,10 +353,13 @@ typedef struct penstock_reader_options {
   int wait;
 } penstock_reader_options;
 
+/* Called for each event. */
 typedef void (*penstock_visitor)(void* context, const penstock_event* event);
 
+/* A reader of these names and patterns, topics that are made later included. `options` may be NULL. */
 PENSTOCK_API int penstock_reader_open(penstock_bus* bus, const char* const* topics, size_t count,
                                       const penstock_reader_options* options, penstock_reader** reader);
+/* Events of penstock_reader_next stay. */
 PENSTOCK_API void penstock_reader_close(penstock_reader* reader);
 /* Hands up to `most` events to the visitor and returns at once with their number. */
 PENSTOCK_API int penstock_reader_poll(penstock_reader* reader, penstock_visitor visitor, void* context, size_t most);
@@ -327,9 +367,13 @@ PENSTOCK_API int penstock_reader_poll(penstock_reader* reader, penstock_visitor 
 PENSTOCK_API int penstock_reader_next(penstock_reader* reader, int64_t timeout_ms, penstock_event** event);
 /* As the consumer's. */
 PENSTOCK_API int penstock_reader_wait(penstock_reader* reader, int64_t timeout_ms);
+/* As the consumer's. */
 PENSTOCK_API int penstock_reader_event_fd(penstock_reader* reader);
+/* As the consumer's. */
 PENSTOCK_API void penstock_reader_interrupt(penstock_reader* reader);
+/* Events that were overwritten or removed before this reader came to them. */
 PENSTOCK_API uint64_t penstock_reader_missed(const penstock_reader* reader);
+/* Offsets on disk that could not be read. */
 PENSTOCK_API uint64_t penstock_reader_damaged(const penstock_reader* reader);
 
 /* ---- Groups and their dead letters ---- */
@@ -346,10 +390,14 @@ typedef struct penstock_group_info {
   uint32_t members;
 } penstock_group_info;
 
+/* Fills in `info`, whose struct_size the caller sets. */
 PENSTOCK_API int penstock_group_describe(penstock_bus* bus, const char* group, const char* topic,
                                          penstock_group_info* info);
+/* It goes on there in all its topics; what was in flight is given up. */
 PENSTOCK_API int penstock_group_seek(penstock_bus* bus, const char* group, penstock_start to);
+/* 1: gives its members nothing until it is called with 0, also after a restart. */
 PENSTOCK_API int penstock_group_pause(penstock_bus* bus, const char* group, int paused);
+/* Removes it and its progress; its dead letters stay. */
 PENSTOCK_API int penstock_group_delete(penstock_bus* bus, const char* group);
 
 /* Return 0 to go on; anything else stops, and is not an error. */
@@ -360,10 +408,12 @@ PENSTOCK_API int penstock_dead_letters(penstock_bus* bus, const char* group, pen
                                        void* context);
 /* Gives a letter back to the group that failed, and to no other. */
 PENSTOCK_API int penstock_redrive(penstock_bus* bus, const char* group, uint64_t letter);
+/* Marks a letter as done with; the log keeps it. */
 PENSTOCK_API int penstock_purge(penstock_bus* bus, const char* group, uint64_t letter);
 
 /* ---- The daemon, hosted by this process ---- */
 
+/* How a daemon is started. */
 typedef struct penstock_daemon_options {
   size_t struct_size;
   int force_pwrite; /* 1: does not try io_uring */
