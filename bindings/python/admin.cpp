@@ -39,6 +39,8 @@ void bind_admin(py::module_& module) {
       .field("lag", &GroupTopicInfo::lag, "Unsettled events.")
       .field("in_flight", &GroupTopicInfo::in_flight, "Leased now.")
       .field("retrying", &GroupTopicInfo::retrying, "Waiting for a retry, or for the daemon to dead-letter them.")
+      .field("queued", &GroupTopicInfo::queued, "Ordered by key: taken, and behind an earlier event of their key.")
+      .field("full", &GroupTopicInfo::full, "How often fresh events waited since no more could be unsettled at once.")
       .field("oldest_pending_ms", &GroupTopicInfo::oldest_pending_ms, "Age of the oldest unsettled event.")
       .field("delivered", &GroupTopicInfo::delivered, "Counted since the group began.")
       .field("acked", &GroupTopicInfo::acked, "Counted since the group began.")
@@ -49,11 +51,12 @@ void bind_admin(py::module_& module) {
       .field("damaged", &GroupTopicInfo::damaged, "Offsets on disk that could not be read.")
       .field("members", &GroupTopicInfo::members, "Living handles.")
       .field("dead_letters_wait", &GroupTopicInfo::dead_letters_wait,
-             "What keeps the daemon from moving dead letters; None: nothing.");
+             "What keeps the daemon from moving dead letters; None: nothing.")
+      .field("shm_bytes", &GroupTopicInfo::shm_bytes, "Shared memory that the group's place in the topic takes.");
   RecordClass<PendingInfo>(module, "PendingInfo", "An event that a group has not settled.")
       .field("topic", &PendingInfo::topic, "The topic's name.")
       .field("offset", &PendingInfo::offset, "Its offset there.")
-      .field("state", &PendingInfo::state, "leased, waiting or dead.")
+      .field("state", &PendingInfo::state, "leased, waiting, queued (behind another of its key) or dead.")
       .field("member", &PendingInfo::member, "Who has it.")
       .field("attempts", &PendingInfo::attempts, "Failed so far.")
       .field("delivered", &PendingInfo::delivered, "How often it was delivered.")
@@ -69,7 +72,9 @@ void bind_admin(py::module_& module) {
       .field("groups", &BusInfo::groups, "How many.")
       .field("handles", &BusInfo::handles, "How many.")
       .field("daemon_pid", &BusInfo::daemon_pid, "None: no daemon runs.")
-      .field("backend", &BusInfo::backend, "io_uring or pwrite; empty without a daemon.");
+      .field("backend", &BusInfo::backend, "io_uring or pwrite; empty without a daemon.")
+      .field("uring_error", &BusInfo::uring_error,
+             "The errno for which it is not io_uring; 0: it is, or was not asked for.");
 }
 
 }  // namespace penstock::python

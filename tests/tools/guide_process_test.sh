@@ -3,7 +3,7 @@
 # each page's in one shell, and print what stands below them; their C++ and C compiles. Whole programs of the README are
 # also run: its C++ and C by tests/install/outside_process_test.sh, its Python and JavaScript by the bindings' tests.
 set -u
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit 1
 . tests/main_job/common.sh
 build=$(cd "$PENSTOCK_BIN/.." && pwd)
 export PYTHONPATH=$build/python NODE_PATH=$build/node PYTHONDONTWRITEBYTECODE=1
@@ -34,11 +34,11 @@ fi
 
 # The page's blocks, one a file: blocks/NUMBER.KIND, numbered as they stand; those that are left out as NUMBER.KIND.left.
 split() {
-  local missing=" ${!missing[*]} "
-  [ "$name" != README ] || missing+="python js "
-  awk -v missing="$missing" '
+  local without=" ${!missing[*]} "
+  [ "$name" != README ] || without+="python js "
+  awk -v without="$without" '
     /^```[a-z]+( [a-z]+)?$/ {
-      kind = substr($1, 4); left = index(missing, " " kind " ") || (NF > 1 && index(missing, " " $2 " "))
+      kind = substr($1, 4); left = index(without, " " kind " ") || (NF > 1 && index(without, " " $2 " "))
       if (kind == "text") left = before
       before = left; file = sprintf("blocks/%03d.%s%s", ++n, kind, left ? ".left" : ""); printf "" >file; next }
     /^```$/ { file = ""; next }
@@ -83,6 +83,11 @@ compiles() {
 for page in README.md tools/guide/*.md; do
   name=$(basename "$page" .md)
   mkdir -p "$work/$name/blocks"
+  # Links to files of the project lead somewhere; the guide's, which is installed alone, to itself.
+  while read -r link; do
+    [ -e "$(dirname "$page")/${link%%#*}" ] || complain "$page: $link leads nowhere"
+    [[ $page != tools/guide/* || $link != */* ]] || complain "$page: $link leads out of the guide"
+  done < <(grep -oE '\]\([^)#:]+' "$page" | cut -c3-)
   page=$PWD/$page
   cd "$work/$name" || exit 1
   # What examples call that is the reader's: a producer of lines, and a command that ships an order.
