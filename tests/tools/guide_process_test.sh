@@ -87,7 +87,7 @@ for page in README.md tools/guide/*.md; do
   while read -r link; do
     [ -e "$(dirname "$page")/${link%%#*}" ] || complain "$page: $link leads nowhere"
     [[ $page != tools/guide/* || $link != */* ]] || complain "$page: $link leads out of the guide"
-  done < <(grep -oE '\]\([^)#:]+' "$page" | cut -c3-)
+  done < <(grep -oE '\]\([^): ]+\)' "$page" | tr -d '])(')
   page=$PWD/$page
   cd "$work/$name" || exit 1
   # What examples call that is the reader's: a producer of lines, and a command that ships an order.

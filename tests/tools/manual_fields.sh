@@ -32,10 +32,8 @@ for group in keys desk; do
   penstock sub orders --group $group --ordering $ordering --backoff 1h --exec 'exit 3' -n 1 2>>"$work/log"
 done
 penstock sub orders --group strict --exec 'exit 100' -n 1 2>>"$work/log"
-for ((i = 0; i < 400; ++i)); do
-  [ "$(penstock dlq list --json | jq 'select(.group == "strict") | .letters')" = 1 ] && break
-  sleep 0.05
-done
+letter_is_there() { [ "$(penstock dlq list --json | jq 'select(.group == "strict") | .letters')" = 1 ]; }
+wait_for letter_is_there
 
 fields penstock-pub.1 '# AS JSON' penstock pub orders second --json
 all_events() { penstock sub orders --group all --json -n 2 && penstock dump orders --json && penstock dlq export strict; }

@@ -31,7 +31,7 @@ compare() {
   same "$page" "$heading" "$@" || fail "$(basename "$page") and '$* --help' (left) differ: $(cat "$work/diff")"
   comm -23 <(program_options "$@") <(complete_line "$@" - | sort) >"$work/diff"
   [ ! -s "$work/diff" ] || fail "after '$*' completion does not offer $(cat "$work/diff")"
-  "$@" --help | grep -q '^Example' || fail "'$* --help' shows no example"
+  grep -q '^Example' <<<"$("$@" --help)" || fail "'$* --help' shows no example"
   count=$((count + $(program_options "$@" | wc -l)))
 }
 
