@@ -87,13 +87,13 @@ std::string produce(const FlowPlan& plan, River& river, Board& board, std::uint3
   begin = river.begin.load();
   const double interval = plan.rate > 0 ? 1e9 / plan.rate : 0;
   const std::int64_t end = begin + plan.lasts_ns;
-  while (!board.stopped()) {
+  for (unsigned turn = 0; !board.stopped(); ++turn) {
     std::int64_t now = 0;
     if (interval > 0) {
       const std::int64_t due = begin + static_cast<std::int64_t>(interval * static_cast<double>(source.published()));
       if (due >= end) break;
       while ((now = now_ns()) < due && !board.stopped()) continue;
-    } else if (source.published() / source.size() % 16 == 0 && now_ns() > end) {
+    } else if (turn % 16 == 0 && now_ns() > end) {
       break;
     }
     if (auto done = source.publish(); !done && done.error().code() != Errc::full) return done.error().message();

@@ -7,6 +7,7 @@ namespace penstock::measure {
 namespace {
 
 constexpr std::uint64_t kWord = sizeof(std::uint64_t);
+constexpr std::size_t kShort = 64;  // what most cases send: so that what is measured is not the measuring
 
 std::uint64_t name_of(Sent sent) { return std::uint64_t{sent.sender} << 56 | sent.number; }
 
@@ -34,6 +35,12 @@ PENSTOCK_VECTORS std::uint64_t differences(const std::uint64_t* words, std::size
 void fill(std::span<std::byte> payload, Sent sent) {
   const std::uint64_t name = name_of(sent);
   const std::uint64_t seed = seed_of(name);
+  if (payload.size() == kShort) {
+    auto* words = reinterpret_cast<std::uint64_t*>(payload.data());
+    for (std::size_t i = 0; i < kShort / kWord; ++i) words[i] = seed + i;
+    words[0] = name;
+    return;
+  }
   const std::size_t whole = payload.size() / kWord, rest = payload.size() % kWord;
   write_words(reinterpret_cast<std::uint64_t*>(payload.data()), whole, seed);
   std::memcpy(payload.data(), &name, kWord);
@@ -57,6 +64,12 @@ bool intact(std::span<const std::byte> payload, Sent& sent) {
   if (payload.size() < kLeastPayload) return false;
   sent = named(payload);
   const std::uint64_t seed = seed_of(name_of(sent));
+  if (payload.size() == kShort) {
+    const auto* words = reinterpret_cast<const std::uint64_t*>(payload.data());
+    std::uint64_t found = 0;
+    for (std::size_t i = 1; i < kShort / kWord; ++i) found |= words[i] ^ (seed + i);
+    return found == 0;
+  }
   const std::size_t whole = payload.size() / kWord, rest = payload.size() % kWord;
   const auto* words = reinterpret_cast<const std::uint64_t*>(payload.data());
   const std::uint64_t last = seed + whole;
