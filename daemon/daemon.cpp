@@ -31,10 +31,10 @@ struct Daemon::Impl {
 // Registers everywhere, looks once more, and sleeps.
 void Daemon::Impl::rest(const shm::Sleeper& sleeper) {
   const std::uint32_t seen = sleeper.read();
-  rounds->listen(sleeper);
+  const std::int64_t longest = rounds->listen(sleeper);
   const std::int64_t now = api::monotonic_ns();
   if (stopping.load(std::memory_order_seq_cst) || rounds->work(now)) return;
-  const std::int64_t wake = rounds->rest(now);
+  const std::int64_t wake = std::min(rounds->rest(now), longest == INT64_MAX ? longest : now + longest);
   for (std::int64_t left = wake - now; left > 0; left = wake - api::monotonic_ns()) {
     sleeper.sleep(seen, std::min(left, kLookAtClock));
     if (sleeper.wary() || sleeper.read() != seen || rounds->clock_set(api::monotonic_ns())) return;

@@ -272,9 +272,11 @@ bool Rounds::work(std::int64_t now) {
   return did || !order_.empty() || !persister_.idle();
 }
 
-void Rounds::listen(const shm::Sleeper& sleeper) const {
-  sleeper.listen(state_->live.mask(layout::kBusOrdinal));
-  for (const auto& topic : persister_.topics()) sleeper.listen(topic->topic().mask());
+std::int64_t Rounds::listen(const shm::Sleeper& sleeper) const {
+  shm::Listening all(sleeper);
+  all.to(state_->live.mask(layout::kBusOrdinal));
+  for (const auto& topic : persister_.topics()) topic->topic().listen(all);
+  return all.settle();
 }
 
 std::int64_t Rounds::rest(std::int64_t now) {

@@ -24,7 +24,7 @@ class Rounds {
   bool work(std::int64_t now);
   // Before a sleep, in this order: listen() with everything that may bring work; one more round; and rest(), which puts
   // to rest what has nothing to do until it rings. It returns when the next round is due, though nobody rings.
-  void listen(const shm::Sleeper& sleeper) const;
+  std::int64_t listen(const shm::Sleeper& sleeper) const;  // ns: no sleep after it may be longer
   std::int64_t rest(std::int64_t now);
   // Looked at each second of a sleep: did somebody set the clock? Then a round is due.
   bool clock_set(std::int64_t now) const { return retention_.jumps().set(now, api::now_ns()); }

@@ -14,7 +14,17 @@ enum : unsigned { kClaimed = 1, kCommitted = 3 };
 
 // Publisher::open() and commit(), glance(): the line of a lap before says COMMITTED. The body is plain memory: reading
 // it before it is published is a race.
-enum class Publish { as_built, tag_relaxed, commit_relaxed, tag_before_word, word_before_tag_read, tag_read_relaxed };
+// `at_once` is Publisher::put(), where the tag commits.
+enum class Publish {
+  as_built,
+  tag_relaxed,
+  commit_relaxed,
+  tag_before_word,
+  word_before_tag_read,
+  tag_read_relaxed,
+  at_once,
+  at_once_relaxed
+};
 template <Publish how>
 struct PublishModel : rl::test_suite<PublishModel<how>, 2> {
   rl::atomic<unsigned> word, tag;
@@ -25,6 +35,12 @@ struct PublishModel : rl::test_suite<PublishModel<how>, 2> {
     body($) = 1;
   }
   void thread(unsigned index) {
+    if (index == 0 && (how == Publish::at_once || how == Publish::at_once_relaxed)) {
+      word($).store(kCommitted | 2 << 8, mo_relaxed);
+      body($) = 2;
+      tag($).store(2, how == Publish::at_once ? mo_release : mo_relaxed);
+      return;
+    }
     if (index == 0) {
       const memory_order release = how == Publish::tag_relaxed ? mo_relaxed : mo_release;
       if (how == Publish::tag_before_word) tag($).store(2, release);
@@ -250,6 +266,8 @@ int run() {
   report.fails<PublishModel<Publish::tag_before_word>>("publish: the tag before the word");
   report.fails<PublishModel<Publish::word_before_tag_read>>("publish: the word read before the tag");
   report.fails<PublishModel<Publish::tag_read_relaxed>>("publish: the tag read without acquire");
+  report.holds<PublishModel<Publish::at_once>>("publish: at once");
+  report.fails<PublishModel<Publish::at_once_relaxed>>("publish: at once, the tag without release");
   report.holds<CopyModel<Copy::as_built>>("copy");
   report.fails<CopyModel<Copy::no_fence>>("copy: no fence between copy and tail");
   report.fails<CopyModel<Copy::bytes_before_tail>>("copy: bytes before the tail");

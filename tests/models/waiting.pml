@@ -7,13 +7,18 @@
 
    Checked: when nothing moves any more, nobody sleeps in front of a committed event.
 
+   UNFENCED=1: one producer alone that leaves its fence out. Its stores, the tail and then the commit, become visible in
+   their order but at any time, until it runs a locked instruction, a system call, dies, or a sleeper that has listened
+   has the kernel fence it (shm/fence.hpp).
+
    Switches that must make it fail:
      TOGETHER=0   the claim is committed first, the last doorbell's sleepers are woken after it
      WAKERS=0     the sleeper clears its bit when it wakes, wakers leave the mask as it is
      LISTEN=0     the sleeper looks, listens, and does not look again
      FIRST=0      the sleeper reads its doorbell after it listened, not before
      AGAIN=0      a producer that found no sleeper commits and does not look again
-     BOUND=0      a long sleep has no bound */
+     BOUND=0      a long sleep has no bound
+     FENCE=0      with UNFENCED: the sleeper has nobody fenced */
 #ifndef EVENTS
 #define EVENTS 1 /* of each producer */
 #endif
@@ -25,6 +30,12 @@
 #endif
 #ifndef SINGLE
 #define SINGLE 0 /* 1: one producer alone, which publishes header, commit, tail */
+#endif
+#ifndef UNFENCED
+#define UNFENCED 0
+#endif
+#ifndef FENCE
+#define FENCE 1
 #endif
 #ifndef TOGETHER
 #define TOGETHER 1
@@ -45,7 +56,7 @@
 #define BOUND 1
 #endif
 
-#if SINGLE
+#if SINGLE || UNFENCED
 #define PRODUCERS 1
 #else
 #define PRODUCERS 2
@@ -70,8 +81,26 @@ bool rung[2];   /* was the sleeper's doorbell raised since it read it? */
 byte asleep[2]; /* in the kernel's queue */
 byte place[2];  /* the event each sleeper wants */
 
-#define DIE if :: true :: kills > 0 -> kills--; alive[id] = false; goto dead fi
-#define DIE_RINGING if :: true :: kills > 0 -> kills--; alive[id] = false; lost = true; goto dead fi
+#define DIE if :: true :: kills > 0 -> FLUSH; kills--; alive[id] = false; goto dead fi
+#define DIE_RINGING if :: true :: kills > 0 -> FLUSH; kills--; alive[id] = false; lost = true; goto dead fi
+
+#if UNFENCED
+/* Stores in program order: for each event the tail, then the commit. The first `seen` of them are visible. */
+byte stored, seen;
+inline let_one_be_seen() {
+  if
+  :: seen % 2 == 0 -> tail = seen / 2 + 1
+  :: seen % 2 == 1 -> state[seen / 2] = COMMITTED
+  fi;
+  seen++
+}
+inline flush() { do :: seen < stored -> let_one_be_seen() :: seen == stored -> break od }
+#define FLUSH flush()
+#define SETTLED stored++; seen++ /* by a locked instruction or the kernel: visible at once */
+#else
+#define FLUSH skip
+#define SETTLED skip
+#endif
 
 #define FIRST_OF(bits) b = ((bits) & BIT(0) -> 0 : 1)
 
@@ -94,7 +123,7 @@ inline take_mask(into) {
 
 /* ring_all(): every doorbell of the mask, raised and then woken. */
 inline ring_all() {
-  atomic { DIE; take_mask(taken) }
+  atomic { DIE; FLUSH; take_mask(taken) }
   do
   :: taken == 0 -> break
   :: taken != 0 ->
@@ -108,7 +137,9 @@ proctype Producer(byte id) {
   do
   :: n == EVENTS -> break
   :: n < EVENTS ->
-#if SINGLE
+#if UNFENCED
+    atomic { DIE; at = n; stored++ }
+#elif SINGLE
     atomic { DIE; at = tail; owner[at] = id; state[at] = CLAIMED }
 #else
     atomic { DIE; at = tail; owner[at] = id; tail++ }
@@ -116,7 +147,11 @@ proctype Producer(byte id) {
 #endif
     if
     :: atomic { mask == 0 -> DIE }
+#if UNFENCED
+      atomic { DIE; stored++ }
+#else
       atomic { DIE; state[at] = COMMITTED }
+#endif
 #if AGAIN
       if
       :: atomic { mask == 0 -> skip }
@@ -125,7 +160,10 @@ proctype Producer(byte id) {
 #endif
     :: atomic { mask != 0 -> DIE }
       /* settle_and_ring(): all doorbells but one, then the last with the commit. */
-      atomic { DIE; take_mask(taken) }
+#if UNFENCED
+      atomic { DIE; FLUSH; state[at] = CLAIMED }
+#endif
+      atomic { DIE; FLUSH; take_mask(taken) }
       if
       :: taken == BIT(0) + BIT(1) ->
         atomic { DIE_RINGING; raise(0) }
@@ -133,13 +171,13 @@ proctype Producer(byte id) {
       :: taken != BIT(0) + BIT(1)
       fi;
       if
-      :: taken == 0 -> atomic { DIE; state[at] = COMMITTED }
+      :: taken == 0 -> atomic { DIE; state[at] = COMMITTED; SETTLED }
       :: taken != 0 ->
         atomic { DIE_RINGING; FIRST_OF(taken); raise(b) }
 #if TOGETHER
-        atomic { DIE_RINGING; state[at] = COMMITTED; wake(b); taken = 0; b = 0 }
+        atomic { DIE_RINGING; state[at] = COMMITTED; SETTLED; wake(b); taken = 0; b = 0 }
 #else
-        atomic { DIE_RINGING; state[at] = COMMITTED }
+        atomic { DIE_RINGING; state[at] = COMMITTED; SETTLED }
         atomic { DIE; wake(b); taken = 0; b = 0 }
 #endif
       fi;
@@ -190,6 +228,9 @@ proctype Sleeper(byte me) {
 #if !FIRST
     atomic { rung[me] = false }
 #endif
+#if UNFENCED && FENCE
+    atomic { FLUSH }
+#endif
 #if LISTEN
     look(how);
 #endif
@@ -211,6 +252,15 @@ end_asleep:
     fi
   od
 }
+
+#if UNFENCED
+proctype StoreBuffer() {
+end_flushed:
+  do
+  :: atomic { seen < stored -> let_one_be_seen() }
+  od
+}
+#endif
 
 /* When nobody can take a step: is there a committed event at or behind a sleeper's place? */
 proctype Watcher() {
@@ -234,7 +284,9 @@ end_watching:
 init {
   atomic {
     run Producer(0);
-#if !SINGLE
+#if UNFENCED
+    run StoreBuffer();
+#elif !SINGLE
     run Producer(1);
 #endif
     run Sleeper(0); run Sleeper(1); run Watcher()

@@ -61,7 +61,7 @@ struct Consumer::Impl {
   Result<bool> begin(Taken& taken, bool fetched_before);
   Result<std::optional<Taken>> take_lively(std::int64_t& until, bool execute);
   Result<std::optional<Taken>> ask(const std::shared_ptr<MemberTopic>& topic, std::int64_t& until, bool execute);
-  void listen(const shm::Sleeper& sleeper) const;
+  void listen(shm::Listening& all) const;
   Result<api::Waiter::Look> look();
   Result<void> await_news();
   bool peek() const {
@@ -170,11 +170,11 @@ Result<std::optional<Consumer::Impl::Taken>> Consumer::Impl::take_lively(std::in
 }
 
 // With everything that may bring work.
-void Consumer::Impl::listen(const shm::Sleeper& sleeper) const {
-  sleeper.listen(state->live.mask(layout::kBusOrdinal));
+void Consumer::Impl::listen(shm::Listening& all) const {
+  all.to(state->live.mask(layout::kBusOrdinal));
   for (const auto& topic : topics) {
-    sleeper.listen(topic->feed().topic().mask());
-    sleeper.listen(topic->state().sleepers());
+    topic->feed().topic().listen(all);
+    all.to(topic->state().sleepers());
   }
 }
 
@@ -243,7 +243,7 @@ Result<api::Waiter::Look> Consumer::Impl::look() {
 
 Result<void> Consumer::Impl::await_news() {
   if (!news) return {};
-  return news->await([this](const shm::Sleeper& sleeper) { listen(sleeper); }, [this] { return look(); });
+  return news->await([this](shm::Listening& all) { listen(all); }, [this] { return look(); });
 }
 
 Result<int> Consumer::event_fd() {
@@ -259,7 +259,7 @@ Result<int> Consumer::event_fd() {
 Result<bool> Consumer::wait(std::chrono::nanoseconds timeout) {
   Impl& me = *impl_;
   return me.waiter.wait(
-      timeout, [&me](const shm::Sleeper& sleeper) { me.listen(sleeper); }, [&me] { return me.look(); },
+      timeout, [&me](shm::Listening& all) { me.listen(all); }, [&me] { return me.look(); },
       [&me] { return me.peek(); });
 }
 
@@ -336,8 +336,8 @@ Result<void> Consumer::await_settled(std::chrono::nanoseconds timeout) {
     }
     return behind == nullptr;
   };
-  const auto listen = [&me](const shm::Sleeper& sleeper) {
-    for (const auto& topic : me.topics) sleeper.listen(topic->state().sleepers());
+  const auto listen = [&me](shm::Listening& all) {
+    for (const auto& topic : me.topics) all.to(topic->state().sleepers());
   };
   return api::await_disk(
       me.waiter, *me.state, timeout,

@@ -10,7 +10,7 @@ namespace penstock::api {
 
 // What is waited for. Asked in this order, by the thread that waits.
 struct DiskWait {
-  std::function<void(const shm::Sleeper&)> listen;  // at whatever is rung when it is there, or cannot be
+  std::function<void(shm::Listening&)> listen;  // at whatever is rung when it is there, or cannot be
   std::function<Result<bool>()> done;
   std::function<int()> error;          // why not: an errno of the daemon's last try, or 0
   std::function<std::string()> title;  // what it is about, for people

@@ -65,16 +65,18 @@ void EventFd::pass_on() {
   }
 }
 
-Result<void> EventFd::await(const std::function<void(const shm::Sleeper&)>& listen,
+Result<void> EventFd::await(const std::function<void(shm::Listening&)>& listen,
                             const std::function<Result<Waiter::Look>()>& look) {
   clear();
-  listen(sleeper_);
+  shm::Listening all(sleeper_);
+  listen(all);
+  const std::int64_t longest = std::min(kLongestSleep, all.settle());
   auto found = look();
   if (!found) return tl::unexpected(found.error());
   if (found->ready)
     raise();
   else
-    raise_at(std::min(found->until, monotonic_ns() + kLongestSleep));
+    raise_at(std::min(found->until, monotonic_ns() + longest));
   return {};
 }
 

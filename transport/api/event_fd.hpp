@@ -22,7 +22,7 @@ class EventFd {
   int fd() const { return poll_.get(); }  // readable while raised; whoever waits on it only polls it
 
   // Quiet from here on until there is news: listens with everything that may bring some, then looks once more.
-  Result<void> await(const std::function<void(const shm::Sleeper&)>& listen,
+  Result<void> await(const std::function<void(shm::Listening&)>& listen,
                      const std::function<Result<Waiter::Look>()>& look);
 
  private:

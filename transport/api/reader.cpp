@@ -69,7 +69,7 @@ struct Reader::Impl {
   bool shows(const Source& source, Offset offset) const { return !options.durable_only || source.durable(offset); }
   Result<void> find_topics(StartAt start);
   Result<void> add(const std::string& topic, StartAt start);
-  void listen(const shm::Sleeper& sleeper) const;
+  void listen(shm::Listening& all) const;
   Result<api::Waiter::Look> look();
   Result<void> await_news();
   Result<void> refresh() {
@@ -205,9 +205,9 @@ Result<std::optional<Event>> Reader::next(std::chrono::nanoseconds timeout) {
   }
 }
 
-void Reader::Impl::listen(const shm::Sleeper& sleeper) const {
-  sleeper.listen(state->live.mask(layout::kBusOrdinal));
-  for (const auto& source : sources) sleeper.listen(source->feed.topic().mask());
+void Reader::Impl::listen(shm::Listening& all) const {
+  all.to(state->live.mask(layout::kBusOrdinal));
+  for (const auto& source : sources) source->feed.topic().listen(all);
 }
 
 Result<api::Waiter::Look> Reader::Impl::look() {
@@ -231,7 +231,7 @@ Result<api::Waiter::Look> Reader::Impl::look() {
 
 Result<void> Reader::Impl::await_news() {
   if (!news) return {};
-  return news->await([this](const shm::Sleeper& sleeper) { listen(sleeper); }, [this] { return look(); });
+  return news->await([this](shm::Listening& all) { listen(all); }, [this] { return look(); });
 }
 
 Result<int> Reader::event_fd() {
@@ -252,7 +252,7 @@ Result<bool> Reader::wait(std::chrono::nanoseconds timeout) {
     });
   };
   return me.waiter.wait(
-      timeout, [&me](const shm::Sleeper& sleeper) { me.listen(sleeper); }, [&me] { return me.look(); }, peek);
+      timeout, [&me](shm::Listening& all) { me.listen(all); }, [&me] { return me.look(); }, peek);
 }
 
 void Reader::interrupt() { impl_->waiter.interrupt(); }

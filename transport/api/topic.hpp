@@ -42,6 +42,7 @@ class Topic final : public log::Witness, public log::Neighbours {
   // Apart from the other, which every publish rings.
   shm::Mask& disk_mask() const { return state_->live.disk_mask(header().ordinal); }
   void ring_all() const;  // both
+  void listen(shm::Listening& all) const;
   bool durable() const { return header().options.durability == layout::Durability::disk; }
   // Readers hold producers up: a memory topic, unless it drops its oldest events.
   bool held_by_readers() const { return !durable() && header().options.full != layout::FullPolicy::drop_oldest; }

@@ -11,7 +11,7 @@ constexpr unsigned kPeeks = 64;  // between two looks, each of which reads the c
 
 }  // namespace
 
-Result<bool> Waiter::wait(std::chrono::nanoseconds timeout, const std::function<void(const shm::Sleeper&)>& listen,
+Result<bool> Waiter::wait(std::chrono::nanoseconds timeout, const std::function<void(shm::Listening&)>& listen,
                           const std::function<Result<Look>()>& look, const std::function<bool()>& peek,
                           std::int64_t spin_ns) {
   const std::int64_t begin = monotonic_ns();
@@ -21,10 +21,13 @@ Result<bool> Waiter::wait(std::chrono::nanoseconds timeout, const std::function<
   for (;;) {
     if (interrupted_.exchange(false)) return tl::unexpected(Error(Errc::interrupted));
     std::uint32_t seen = 0;
+    std::int64_t longest = 0;
     const std::int64_t now = monotonic_ns();
     if (how_ == Wait::sleep && now >= spin_until) {
       seen = sleeper_.read();
-      listen(sleeper_);
+      shm::Listening all(sleeper_);
+      listen(all);
+      longest = std::min(kLongestSleep, all.settle());
       listening = true;
     }
     auto found = look();
@@ -37,7 +40,7 @@ Result<bool> Waiter::wait(std::chrono::nanoseconds timeout, const std::function<
       continue;
     }
     if (interrupted_.load(std::memory_order_seq_cst)) continue;
-    const std::int64_t until = std::min({deadline, found->until, now + kLongestSleep});
+    const std::int64_t until = std::min({deadline, found->until, now + longest});
     if (until > now) sleeper_.sleep(seen, until - now);
     listening = false;
     spin_until = 0;

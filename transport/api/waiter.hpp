@@ -27,7 +27,7 @@ class Waiter {
   // Looks until there is something, the timeout passed or interrupt() was called. `listen` registers the doorbell with
   // everything that may bring news; it is called before each look that precedes a sleep. `peek` is the cheap question
   // whether a look is worthwhile, asked between looks.
-  Result<bool> wait(std::chrono::nanoseconds timeout, const std::function<void(const shm::Sleeper&)>& listen,
+  Result<bool> wait(std::chrono::nanoseconds timeout, const std::function<void(shm::Listening&)>& listen,
                     const std::function<Result<Look>()>& look, const std::function<bool()>& peek,
                     std::int64_t spin_ns = kSpin);
 

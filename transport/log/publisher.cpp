@@ -9,7 +9,7 @@ using layout::State;
 using layout::TailFields;
 
 Publisher::Publisher(layout::TopicControl* control, const Ring& ring, layout::HandlePage* page, std::uint32_t slot,
-                     std::uint32_t incarnation, Neighbours& neighbours)
+                     std::uint32_t incarnation, Neighbours& neighbours, bool fenced)
     : control_(control),
       ring_(ring),
       page_(page),
@@ -17,12 +17,18 @@ Publisher::Publisher(layout::TopicControl* control, const Ring& ring, layout::Ha
       incarnation_(incarnation),
       neighbours_(neighbours),
       checked_(control->header.options.durability == layout::Durability::disk),
-      single_(control->header.options.single_producer != 0),
+      head_bytes_(layout::body_at(checked_flag())),
+      sizes_of_one_(pack(layout::SizeFields{0, 0, 1, checked_flag()})),
+      single_(control->header.options.single_producer != 0 && layout::kStoresPairs),
+      fenced_(fenced),
       slot_low_(std::uint64_t(slot & 0xff) << 56),
       slot_high_(std::uint64_t(slot >> 8 & 0xff) << 56),
       word_base_(pack(layout::WordFields{State::claimed, 0, slot, incarnation, 0})),
       link_base_(pack(layout::LinkFields{slot, incarnation, 0, 0})),
-      shape_base_(layout::pack_shape(0, 0, incarnation)) {}
+      shape_base_(layout::pack_shape(0, 0, incarnation)) {
+  lane_.intent = page->intents;
+  lane_.next_intent = page->intents + 1;
+}
 
 bool Publisher::room(std::uint64_t end) {
   if (end <= limit_) return true;
@@ -71,11 +77,23 @@ OpenClaim Publisher::try_claim(const layout::Pair& seen, std::uint64_t lines, st
   }
   const std::uint64_t link = link_to(seen);
   const OpenClaim moved{ClaimFault::moved, tail.end, tail.offset, 0, 0, nullptr};
-  if (!take(seen, pad ? left : lines, pad ? 0 : count)) return moved;
-  last_ = pad ? link_of_own(left, 0) : link_of_own(lines, count);
+  const std::uint64_t taken = pad ? left : lines;
+  const std::uint32_t given = pad ? 0 : count;
+  if (!take(seen, {(tail.end + taken) | slot_low_, (tail.offset + given) | slot_high_}, taken, given)) return moved;
+  last_ = link_of_own(taken, given);
+  lay_lane(tail.end + taken);
   if (!pad) return open(seen, lines, count, link, id);
   settle_empty(open(seen, left, 0, link), State::pad);
   return moved;
+}
+
+// For claims from this end on.
+void Publisher::lay_lane(std::uint64_t end) {
+  const std::uint64_t lap = end & ~ring_.mask;
+  lane_.room = std::min(limit_, lap + ring_.size()) | slot_low_;
+  lane_.bound = bound_ | slot_high_;
+  lane_.origin = reinterpret_cast<std::uint64_t>(ring_.lines) - (lap | slot_low_) * layout::kLine;
+  lane_.word = word_at(end);
 }
 
 OpenClaim Publisher::claim_slowly(std::uint64_t lines, std::uint32_t count) {
@@ -105,14 +123,18 @@ void Publisher::write_inner(RecordHeader* record, std::uint64_t distance, std::u
 // The checksum over the record as it will be in its final state. Its sizes are those that were stamped: the ring's may
 // be another's by now, and reach past it.
 void Publisher::seal(RecordHeader* record, std::uint64_t sizes, State final_state) {
+  seal(record, layout::with_state(record->word.load(std::memory_order_relaxed), final_state),
+       record->link.load(std::memory_order_relaxed), record->tag.load(std::memory_order_relaxed), sizes);
+}
+
+void Publisher::seal(RecordHeader* record, std::uint64_t word, std::uint64_t link, std::uint64_t tag,
+                     std::uint64_t sizes) {
   const layout::SizeFields fields = layout::sizes_of(sizes);
   auto* at = reinterpret_cast<std::byte*>(record);
   const std::uint64_t sum =
-      record_checksum(layout::with_state(record->word.load(std::memory_order_relaxed), final_state),
-                      record->link.load(std::memory_order_relaxed), record->tag.load(std::memory_order_relaxed),
-                      record->time.load(std::memory_order_relaxed), record->id_low.load(std::memory_order_relaxed),
-                      record->id_high.load(std::memory_order_relaxed), sizes,
-                      {at + layout::body_at(fields.flags), std::size_t{fields.attributes} + fields.payload});
+      record_checksum(word, link, tag, record->time.load(std::memory_order_relaxed),
+                      record->id_low.load(std::memory_order_relaxed), record->id_high.load(std::memory_order_relaxed),
+                      sizes, {at + layout::body_at(fields.flags), std::size_t{fields.attributes} + fields.payload});
   std::memcpy(at + layout::kHeaderBytes, &sum, sizeof sum);
 }
 

@@ -10,13 +10,16 @@
 #include <cerrno>
 #include <climits>
 
+#include "shm/fence.hpp"
+
 namespace penstock::shm {
 namespace {
 
 using layout::Doorbell;
 
-constexpr std::int64_t kWaryNs = 20'000'000;  // a wake-up that was taken away costs at most this
-constexpr timespec kGone{0, 1'000'000};       // the page is gone for now: not to spin
+constexpr std::int64_t kWaryNs = 20'000'000;     // a wake-up that was taken away costs at most this
+constexpr std::int64_t kUnfencedNs = 1'000'000;  // so late may be seen what a missing fence hid
+constexpr timespec kGone{0, 1'000'000};          // the page is gone for now: not to spin
 
 std::uint32_t* raw(std::atomic<std::uint32_t>* bell) { return reinterpret_cast<std::uint32_t*>(bell); }
 
@@ -36,6 +39,8 @@ void Sleeper::ring() const {
   bell_->fetch_add(1, std::memory_order_seq_cst);
   wake(raw(bell_));
 }
+
+std::int64_t Listening::settle() const { return !unfenced_ || fence_others() ? INT64_MAX : kUnfencedNs; }
 
 void ring_all(layout::WakeFile* file, Mask& mask) {
   std::uint64_t sleepers = mask.exchange(0, std::memory_order_seq_cst);

@@ -23,7 +23,7 @@ class Sleeper {
       : bell_(&wake->doorbells[slot % layout::kDoorbells].count),
         bit_(1ull << (slot % layout::kDoorbells)),
         wary_(wary) {}
-  // In this order: read(), listen() wherever news may come from, look, sleep().
+  // In this order: read(), listen() wherever news may come from (of topics by Listening), look, sleep().
   std::uint32_t read() const { return bell_->load(std::memory_order_seq_cst); }
   void listen(Mask& mask) const {
     if ((mask.load(std::memory_order_seq_cst) & bit_) == 0) mask.fetch_or(bit_, std::memory_order_seq_cst);
@@ -42,6 +42,21 @@ class Sleeper {
   std::atomic<std::uint32_t>* bell_ = nullptr;
   std::uint64_t bit_ = 0;
   bool wary_ = false;
+};
+
+// Before a last look and a sleep: listens wherever news may come from, also where whoever has news leaves the fence
+// between storing it and looking for sleepers to us.
+class Listening {
+ public:
+  explicit Listening(const Sleeper& sleeper) : sleeper_(sleeper) {}
+  void to(Mask& mask) { sleeper_.listen(mask); }
+  void leaves_fences_out() { unfenced_ = true; }  // the one who has the news that we listened to last
+  // After all of it. ns: no sleep may be longer.
+  std::int64_t settle() const;
+
+ private:
+  const Sleeper& sleeper_;
+  bool unfenced_ = false;
 };
 
 // Rings every doorbell that the mask names, and clears it.

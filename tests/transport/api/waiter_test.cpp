@@ -13,7 +13,7 @@ using namespace std::chrono_literals;
 class WaiterTest : public testing::Test {
  protected:
   // Waits for an hour; who would sleep through it is interrupted and comes back with an error.
-  bool comes_back(const std::function<void(const shm::Sleeper&)>& listen,
+  bool comes_back(const std::function<void(shm::Listening&)>& listen,
                   const std::function<Result<Waiter::Look>()>& look) {
     auto done = std::async(std::launch::async, [&] { return waiter_.wait(1h, listen, look, [] { return true; }); });
     if (done.wait_for(10s) != std::future_status::ready) waiter_.interrupt();
@@ -28,9 +28,9 @@ class WaiterTest : public testing::Test {
 
 TEST_F(WaiterTest, DoesNotSleepOnABitThatWasTakenWhileItListened) {
   int listened = 0;
-  const auto listen = [&](const shm::Sleeper& sleeper) {
+  const auto listen = [&](shm::Listening& all) {
     mask_.store(1);  // still set from the sleep before
-    sleeper.listen(mask_);
+    all.to(mask_);
     shm::ring_all(wake_.get(), mask_);
     ++listened;
   };
@@ -40,8 +40,8 @@ TEST_F(WaiterTest, DoesNotSleepOnABitThatWasTakenWhileItListened) {
 
 TEST_F(WaiterTest, ComesBackWhenItsWakerDiedWithTheMaskInHand) {
   bool listening = false, news = false;
-  const auto listen = [&](const shm::Sleeper& sleeper) {
-    sleeper.listen(mask_);
+  const auto listen = [&](shm::Listening& all) {
+    all.to(mask_);
     listening = true;
   };
   const auto look = [&]() -> Result<Waiter::Look> {

@@ -115,6 +115,11 @@ inline log::OpenClaim publish(log::Publisher& publisher, std::string_view text) 
   return claim;
 }
 
+// The quick way; false where it is not to be had.
+inline bool put(log::Publisher& publisher, std::string_view text, std::uint64_t& offset) {
+  return publisher.put(1'000, 0, offset, std::as_bytes(std::span(text)), offset);
+}
+
 inline std::string text_of(const log::Record& record) {
   return {reinterpret_cast<const char*>(record.payload.data()), record.payload.size()};
 }

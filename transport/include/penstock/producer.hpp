@@ -61,7 +61,12 @@ class Producer {
   // with that event's offset, once that is committed, and publishes nothing: last_duplicate(). Errc::timed_out: an
   // event that may have the id is still open after ProducerOptions::block.
   Result<Offset> publish(Bytes payload, const PublishOptions& options);
-  Result<Offset> publish(Bytes payload);  // without key, id or headers
+  // Without key, id or headers.
+  Result<Offset> publish(Bytes payload) {
+    Offset offset = 0;
+    if (publish_plain(payload, offset)) return offset;
+    return publish_by_claim(payload);
+  }
 
   // All of them or none become visible, with offsets from the one returned upwards. 1 to 2047 events: else
   // Errc::invalid_argument; and together, a header counted as 64 bytes, a quarter of the ring: else Errc::too_large.
@@ -88,6 +93,11 @@ class Producer {
   friend class Claim;
   struct Impl;
   explicit Producer(std::unique_ptr<Impl> impl);
+  // The two ways of publish(): where nothing is in the way (false: something is), and else. Apart, and the choice
+  // inlined, because a Result that is returned from a call is a store and a wider load of it, which wait for each
+  // other.
+  bool publish_plain(Bytes payload, Offset& offset);
+  Result<Offset> publish_by_claim(Bytes payload);
   std::unique_ptr<Impl> impl_;
 };
 
