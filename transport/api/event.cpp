@@ -39,32 +39,32 @@ std::string EventId::hex() const {
 EventId EventId::of(std::string_view given) { return to_id(log::hash128(given.data(), given.size())); }
 
 EventId EventView::id() const {
-  const layout::Id128 stored{id_low_, id_high_};
-  return to_id(given_id_ ? stored : log::hash128(&stored, sizeof stored));
+  const layout::Id128 stored{raw_.id_low, raw_.id_high};
+  return to_id(raw_.given_id ? stored : log::hash128(&stored, sizeof stored));
 }
 
 std::optional<std::string_view> EventView::id_text() const {
-  return log::find_attribute(attributes_, layout::Attribute::id_text);
+  return log::find_attribute(raw_.attributes, layout::Attribute::id_text);
 }
 std::optional<std::string_view> EventView::key() const {
-  return log::find_attribute(attributes_, layout::Attribute::key);
+  return log::find_attribute(raw_.attributes, layout::Attribute::key);
 }
 std::optional<std::string_view> EventView::content_type() const {
-  return log::find_attribute(attributes_, layout::Attribute::content_type);
+  return log::find_attribute(raw_.attributes, layout::Attribute::content_type);
 }
 std::optional<std::string_view> EventView::schema() const {
-  return log::find_attribute(attributes_, layout::Attribute::schema);
+  return log::find_attribute(raw_.attributes, layout::Attribute::schema);
 }
 std::optional<Timestamp> EventView::deliver_at() const {
-  return to_time(log::find_time(attributes_, layout::Attribute::deliver_at));
+  return to_time(log::find_time(raw_.attributes, layout::Attribute::deliver_at));
 }
 std::optional<Timestamp> EventView::expires_at() const {
-  return to_time(log::find_time(attributes_, layout::Attribute::expires_at));
+  return to_time(log::find_time(raw_.attributes, layout::Attribute::expires_at));
 }
 
 std::vector<Header> EventView::headers() const {
   std::vector<Header> out;
-  log::AttributeReader reader(attributes_);
+  log::AttributeReader reader(raw_.attributes);
   while (const auto entry = reader.next()) {
     if (entry->type != layout::Attribute::header) continue;
     const auto nul = entry->value.find('\0');

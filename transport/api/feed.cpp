@@ -12,50 +12,13 @@ storage::Boundary durable_end(const Topic& topic) {
 
 }  // namespace
 
-// What the ring has of an event, as readers get it: in place, or a copy that is whole. False: it was overwritten
-// meanwhile, or the head of its claim was, without which a batch's later record proves nothing.
-[[gnu::always_inline]] inline bool Feed::give(const log::Record& record, std::uint64_t head, EventView::Raw& out) {
-  out.topic = topic_->name();
-  out.offset = record.offset;
-  out.time_ns = record.time_ns;
-  out.id_low = record.id_low;
-  out.id_high = record.id_high;
-  out.given_id = (record.flags & layout::kFlagGivenId) != 0;
-  out.attributes = record.attributes;
-  out.payload = record.payload;
-  out.position = record.position;
-  if (held_) return true;
-  const std::size_t attributes = record.attributes.size(), bytes = attributes + record.payload.size();
+bool Feed::copied(std::uint64_t head, EventView::Raw& out) {
+  const std::size_t attributes = out.attributes.size(), bytes = attributes + out.payload.size();
   if (bytes > copy_.size()) copy_.resize(bytes);
-  if (bytes != 0) std::memcpy(copy_.data(), record.attributes.data(), bytes);
+  if (bytes != 0) std::memcpy(copy_.data(), out.attributes.data(), bytes);
   if (!topic_->ring().intact(head)) return false;
   out.attributes = {copy_.data(), attributes};
-  out.payload = {copy_.data() + attributes, record.payload.size()};
-  return true;
-}
-
-bool Feed::quick(Place& place, EventView::Raw& out) {
-  const log::Ring& ring = topic_->ring();
-  log::Record record;
-  std::uint64_t next = 0, head = place.position;
-  if (batch_.holds(place)) {
-    head = batch_.head;
-    if (!log::inner_record(ring, place.position, place.offset, batch_.end, next, record)) return false;
-    if (place.offset + 1 == batch_.end_offset) next = batch_.end;
-  } else {
-    log::Look seen;
-    if (!log::glance(ring, place.position, place.offset, seen)) return false;
-    const std::uint64_t end = place.position + seen.lines;
-    if (seen.state != layout::State::committed || seen.count == 0 ||
-        !log::read_record(ring, place.position, place.offset, end, next, record))
-      return false;
-    if (seen.count == 1)
-      next = end;
-    else
-      batch_ = {place.position, end, place.offset + seen.count};
-  }
-  if (!give(record, head, out)) return false;
-  place = {next, place.offset + 1};
+  out.payload = {copy_.data() + attributes, out.payload.size()};
   return true;
 }
 
@@ -65,6 +28,7 @@ bool Feed::from_ring(Place& place, Next& out, bool& done) {
   const log::Ring& ring = topic_->ring();
   done = true;
   out.next = place;
+  out.event.topic = topic_->name();
   if (quick(out.next, out.event)) {
     out.kind = Kind::event;
     out.place = place;

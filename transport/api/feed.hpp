@@ -35,7 +35,8 @@ class Feed {
   Topic& topic() const { return *topic_; }
   Result<Next> at(Place place);
   // The event at the place, when it stands there plainly: in the ring and committed. Moves the place behind it. False
-  // says nothing: ask at(). Looks at the event's own lines only.
+  // says nothing: ask at(). Looks at the event's own lines only, and leaves out what each event of a topic has: its
+  // name.
   bool quick(Place& place, EventView::Raw& out);
   // Whether quick() or at() would find something settled in the ring.
   bool glance(Place place) const {
@@ -56,6 +57,7 @@ class Feed {
   };
 
   bool give(const log::Record& record, std::uint64_t head, EventView::Raw& out);
+  bool copied(std::uint64_t head, EventView::Raw& out);
   bool from_ring(Place& place, Next& out, bool& done);
   Result<bool> from_disk(Place& place, Next& out);
   void pass_over(Place& place, Place next, Next& out) const;
@@ -68,5 +70,44 @@ class Feed {
   std::vector<std::byte> copy_;
   std::optional<storage::LogReader> disk_;
 };
+
+// What the ring has of an event, as readers get it: in place, or a copy that is whole. False: it was overwritten
+// meanwhile, or the head of its claim was, without which a batch's later record proves nothing.
+[[gnu::always_inline]] inline bool Feed::give(const log::Record& record, std::uint64_t head, EventView::Raw& out) {
+  out.offset = record.offset;
+  out.time_ns = record.time_ns;
+  out.id_low = record.id_low;
+  out.id_high = record.id_high;
+  out.given_id = (record.flags & layout::kFlagGivenId) != 0;
+  out.attributes = record.attributes;
+  out.payload = record.payload;
+  out.position = record.position;
+  return held_ || copied(head, out);
+}
+
+[[gnu::always_inline]] inline bool Feed::quick(Place& place, EventView::Raw& out) {
+  const log::Ring& ring = topic_->ring();
+  log::Record record;
+  std::uint64_t next = 0, head = place.position;
+  if (batch_.holds(place)) {
+    head = batch_.head;
+    if (!log::inner_record(ring, place.position, place.offset, batch_.end, next, record)) return false;
+    if (place.offset + 1 == batch_.end_offset) next = batch_.end;
+  } else {
+    log::Look seen;
+    if (!log::glance(ring, place.position, place.offset, seen)) return false;
+    const std::uint64_t end = place.position + seen.lines;
+    if (seen.state != layout::State::committed || seen.count == 0 ||
+        !log::read_record(ring, place.position, place.offset, end, next, record))
+      return false;
+    if (seen.count == 1)
+      next = end;
+    else
+      batch_ = {place.position, end, place.offset + seen.count};
+  }
+  if (!give(record, head, out)) return false;
+  place = {next, place.offset + 1};
+  return true;
+}
 
 }  // namespace penstock::api

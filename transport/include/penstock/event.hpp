@@ -37,10 +37,10 @@ struct EventId {
 // An event in place. Valid only inside the handler it was given to; copy what must last.
 class EventView {
  public:
-  std::string_view topic() const { return topic_; }
-  Offset offset() const { return offset_; }
-  Timestamp time() const { return Timestamp(std::chrono::nanoseconds(time_ns_)); }
-  Bytes payload() const { return payload_; }
+  std::string_view topic() const { return raw_.topic; }
+  Offset offset() const { return raw_.offset; }
+  Timestamp time() const { return Timestamp(std::chrono::nanoseconds(raw_.time_ns)); }
+  Bytes payload() const { return raw_.payload; }
   EventId id() const;                               // hashes a generated id: costs some 20 ns
   std::optional<std::string_view> id_text() const;  // the id as given; nothing for a generated one
   std::optional<std::string_view> key() const;
@@ -63,30 +63,13 @@ class EventView {
     std::uint64_t position = 0;
   };
   // The same: for those who make views.
-  explicit EventView(const Raw& raw)
-      : topic_(raw.topic),
-        offset_(raw.offset),
-        time_ns_(raw.time_ns),
-        id_low_(raw.id_low),
-        id_high_(raw.id_high),
-        given_id_(raw.given_id),
-        attributes_(raw.attributes),
-        payload_(raw.payload),
-        position_(raw.position) {}
-  Bytes attribute_bytes() const { return attributes_; }
-  Raw raw() const {
-    return {topic_, offset_, time_ns_, id_low_, id_high_, given_id_, attributes_, payload_, position_};
-  }
+  explicit EventView(const Raw& raw) : raw_(raw) {}
+  Bytes attribute_bytes() const { return raw_.attributes; }
+  const Raw& raw() const { return raw_; }
+  Raw& raw() { return raw_; }
 
  private:
-  std::string_view topic_;
-  Offset offset_;
-  std::int64_t time_ns_;
-  std::uint64_t id_low_, id_high_;
-  bool given_id_;
-  Bytes attributes_;
-  Bytes payload_;
-  std::uint64_t position_;
+  Raw raw_;
 };
 
 // An event that owns its bytes; moves, does not copy. Valid as long as it lives, whatever happens to the bus.
