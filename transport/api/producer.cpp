@@ -167,8 +167,14 @@ Result<Offset> Producer::publish_batch(std::span<const Message> messages) {
   if (messages.empty() || messages.size() > layout::kMaxBatch)
     return refuse(Errc::invalid_argument, "a batch has 1 to " + std::to_string(layout::kMaxBatch) + " events");
   std::uint64_t lines = 0;
+  bool plain = true;
   const std::uint64_t head = layout::body_at(me.publisher.checked_flag());
   for (const Message& message : messages) {
+    if (message.payload.size() <= me.max_payload && !has_attributes(message.options)) {
+      lines += layout::lines_for(head + message.payload.size());
+      continue;
+    }
+    plain = false;
     auto attributes = me.attributes(message.payload.size(), message.options);
     if (!attributes) return tl::unexpected(attributes.error());
     lines += layout::lines_for(head + *attributes + message.payload.size());
@@ -179,27 +185,70 @@ Result<Offset> Producer::publish_batch(std::span<const Message> messages) {
                                        me.topic->name() + " takes at most " +
                                        std::to_string(me.topic->ring().size() / 4 * layout::kLine) +
                                        " at once; send smaller batches.");
-  auto claim = me.claim_batch(lines, messages);
+  auto claim = plain ? me.claim(lines, std::uint32_t(messages.size())) : me.claim_batch(lines, messages);
   if (!claim) return tl::unexpected(claim.error());
-  me.duplicate = false;
-  const std::int64_t now = me.now();
-  me.last.clear();
-  std::uint64_t position = claim->position, offset = claim->offset;
-  for (const Message& message : messages) {
-    const std::size_t attributes = *me.attributes(message.payload.size(), message.options);
-    const log::Stamp stamp = me.stamp(message.payload.size(), attributes, message.options, now);
-    std::byte* body = me.publisher.body(position, stamp.flags);
-    if (attributes != 0) me.write_attributes(body, message.options, now);
-    if (!message.payload.empty()) std::memcpy(body + attributes, message.payload.data(), message.payload.size());
-    me.publisher.stamp(*claim, position, offset, stamp);
-    position += layout::lines_for(head + attributes + message.payload.size());
-    ++offset;
-  }
+  if (plain)
+    me.fill_plain(*claim, messages);
+  else
+    me.fill(*claim, messages);
   me.commit(*claim);
   PENSTOCK_PROBE3(publish_batch, me.topic_name, claim->offset, claim->count);
   me.last_batch_begin.store(claim->offset, std::memory_order_relaxed);
   return claim->offset;
 }
+
+// Events without attributes.
+void Producer::Impl::fill_plain(const log::OpenClaim& claim, std::span<const Message> messages) {
+  log::Stamp stamp = generated(0);
+  const std::uint64_t head = layout::body_at(publisher.checked_flag());
+  std::uint64_t position = claim.position, offset = claim.offset;
+  for (const Message& message : messages) {
+    stamp.payload = std::uint32_t(message.payload.size());
+    log::Publisher::copy(publisher.body(position, 0), message.payload);
+    publisher.stamp(claim, position, offset++, stamp);
+    position += layout::lines_for(head + message.payload.size());
+    ++stamp.id_high;
+  }
+  generated_ids(messages.size());
+}
+
+void Producer::Impl::fill(const log::OpenClaim& claim, std::span<const Message> messages) {
+  duplicate = false;
+  const std::int64_t time = now();
+  last.clear();
+  const std::uint64_t head = layout::body_at(publisher.checked_flag());
+  std::uint64_t position = claim.position, offset = claim.offset;
+  for (const Message& message : messages) {
+    const std::size_t attributes = *this->attributes(message.payload.size(), message.options);
+    const log::Stamp stamp = this->stamp(message.payload.size(), attributes, message.options, time);
+    std::byte* body = publisher.body(position, stamp.flags);
+    if (attributes != 0) write_attributes(body, message.options, time);
+    if (!message.payload.empty()) std::memcpy(body + attributes, message.payload.data(), message.payload.size());
+    publisher.stamp(claim, position, offset++, stamp);
+    position += layout::lines_for(head + attributes + message.payload.size());
+  }
+}
+
+struct Claim::Access {
+  static Claim make(Producer::Impl& me, const log::OpenClaim& claim, const log::Stamp& stamp) {
+    Claim out;
+    out.impl_ = &me;
+    out.payload_ = {me.publisher.body(claim.position, stamp.flags) + stamp.attributes, stamp.payload};
+    out.open_ = {claim.position, claim.offset,  claim.lines,      stamp.time_ns,
+                 stamp.id_low,   stamp.id_high, stamp.attributes, stamp.flags};
+    ++me.claims_open;
+    return out;
+  }
+  static log::OpenClaim of(const Claim& claim, Producer::Impl& me) {
+    const auto* head = me.topic->ring().at(claim.open_.position);
+    return {log::ClaimFault::none,
+            claim.open_.position,
+            claim.open_.offset,
+            claim.open_.lines,
+            1,
+            const_cast<layout::RecordHeader*>(head)};
+  }
+};
 
 Result<Claim> Producer::claim(std::size_t size, const PublishOptions& options) {
   Impl& me = *impl_;
@@ -213,16 +262,23 @@ Result<Claim> Producer::claim(std::size_t size, const PublishOptions& options) {
   auto admitted = me.admit(layout::lines_for(bytes), stamp);
   if (!admitted) return tl::unexpected(admitted.error());
   if (admitted->first) return me.refuse_duplicate(*admitted->first);
-  const log::OpenClaim* open = &admitted->claim;
-  std::byte* body = me.publisher.body(open->position, stamp.flags);
-  if (*attributes != 0) me.write_attributes(body, options, now);
-  ++me.claims_open;
-  Claim out;
-  out.impl_ = &me;
-  out.payload_ = {body + *attributes, size};
-  out.open_ = {open->position, open->offset,  open->lines,      stamp.time_ns,
-               stamp.id_low,   stamp.id_high, stamp.attributes, stamp.flags};
-  return out;
+  if (*attributes != 0) me.write_attributes(me.publisher.body(admitted->claim.position, stamp.flags), options, now);
+  return Claim::Access::make(me, admitted->claim, stamp);
+}
+
+Result<Claim> Producer::claim(std::size_t size) {
+  Impl& me = *impl_;
+  if (!me.simple() || size > me.max_payload) return claim(size, PublishOptions{});
+  const std::uint64_t lines = layout::lines_for(layout::body_at(me.publisher.checked_flag()) + size);
+  log::OpenClaim open = me.publisher.claim(lines, 1);
+  if (open.fault != log::ClaimFault::none) [[unlikely]] {
+    auto waited = me.claim(lines, 1);
+    if (!waited) return tl::unexpected(waited.error());
+    open = *waited;
+  }
+  const log::Stamp stamp = me.generated(size);
+  me.generated_ids(1);
+  return Claim::Access::make(me, open, stamp);
 }
 
 Claim::Claim(Claim&& other) noexcept
@@ -239,18 +295,6 @@ Claim& Claim::operator=(Claim&& other) noexcept {
 }
 
 Claim::~Claim() { abort(); }
-
-struct Claim::Access {
-  static log::OpenClaim of(const Claim& claim, Producer::Impl& me) {
-    const auto* head = me.topic->ring().at(claim.open_.position);
-    return {log::ClaimFault::none,
-            claim.open_.position,
-            claim.open_.offset,
-            claim.open_.lines,
-            1,
-            const_cast<layout::RecordHeader*>(head)};
-  }
-};
 
 Result<Offset> Claim::commit() {
   if (impl_ == nullptr) return tl::unexpected(Error(Errc::closed));

@@ -97,6 +97,8 @@ struct Producer::Impl {
     return api::refuse(Errc::duplicate,
                        "topic " + topic->name() + " has an event with this id, " + std::to_string(first));
   }
+  void fill_plain(const log::OpenClaim& claim, std::span<const Message> messages);
+  void fill(const log::OpenClaim& claim, std::span<const Message> messages);
   Result<log::OpenClaim> claim_batch(std::uint64_t lines, std::span<const Message> messages);
   struct Admitted {
     log::OpenClaim claim;

@@ -110,16 +110,6 @@ OpenClaim Publisher::claim_at(const layout::Pair& tail, std::uint64_t lines, std
   return try_claim(tail, lines, count, &id);
 }
 
-void Publisher::write_inner(RecordHeader* record, std::uint64_t distance, std::uint64_t position, std::uint64_t offset,
-                            std::uint64_t sizes) {
-  const std::uint64_t own = layout::lines_for(layout::record_bytes(layout::sizes_of(sizes)));
-  record->word.store(
-      pack(layout::WordFields{State::inner, std::uint32_t(own), slot_, incarnation_, ring_.generation(position)}),
-      std::memory_order_relaxed);
-  record->link.store(distance, std::memory_order_relaxed);
-  record->tag.store(layout::tag_for(ring_.nonce, offset), std::memory_order_relaxed);
-}
-
 // The checksum over the record as it will be in its final state. Its sizes are those that were stamped: the ring's may
 // be another's by now, and reach past it.
 void Publisher::seal(RecordHeader* record, std::uint64_t sizes, State final_state) {

@@ -101,6 +101,7 @@ class Publisher {
   std::byte* body(std::uint64_t position, std::uint32_t flags) const {
     return bytes(position) + layout::body_at(flags | checked_flag());
   }
+  static void copy(std::byte* to, std::span<const std::byte> payload);
   std::uint32_t checked_flag() const { return checked_ ? std::uint32_t{layout::kFlagChecksum} : 0u; }
   // Fills in the header of the record at `position` of the claim (the head, or a later record of a batch), attributes
   // and payload being in place; with kFlagChecksum computes the checksum of the final record.
@@ -111,7 +112,13 @@ class Publisher {
     const std::uint64_t sizes = pack(
         layout::SizeFields{stamp.payload, stamp.attributes, inner ? 0 : claim.count, stamp.flags | checked_flag()});
     write(record, stamp, sizes);
-    if (inner) write_inner(record, position - claim.position, position, offset, sizes);
+    if (inner) {
+      const std::uint64_t own = layout::lines_for(head_bytes_ + stamp.attributes + stamp.payload);
+      record->word.store(layout::with_state(word_at(position), layout::State::inner) | own << layout::kStateBits,
+                         std::memory_order_relaxed);
+      record->link.store(position - claim.position, std::memory_order_relaxed);
+      record->tag.store(layout::tag_for(ring_.nonce, offset), std::memory_order_relaxed);
+    }
     if (checked_) seal(record, sizes, inner ? layout::State::inner : layout::State::committed);
   }
 
@@ -135,15 +142,12 @@ class Publisher {
   layout::RecordHeader* header(std::uint64_t position) const {
     return reinterpret_cast<layout::RecordHeader*>(bytes(position));
   }
-  void write_inner(layout::RecordHeader* record, std::uint64_t distance, std::uint64_t position, std::uint64_t offset,
-                   std::uint64_t sizes);
   static void write(layout::RecordHeader* record, const Stamp& stamp, std::uint64_t sizes) {
     record->time.store(std::uint64_t(stamp.time_ns), std::memory_order_relaxed);
     record->id_low.store(stamp.id_low, std::memory_order_relaxed);
     record->id_high.store(stamp.id_high, std::memory_order_relaxed);
     record->sizes.store(sizes, std::memory_order_relaxed);
   }
-  static void copy(std::byte* to, std::span<const std::byte> payload);
   // The store that readers go by.
   void settle(layout::Word& at, std::uint64_t value) const {
     if (fenced_)

@@ -74,7 +74,8 @@ class Producer {
   Result<Offset> publish_batch(std::span<const Message> messages);
 
   // A claim of exactly `size` payload bytes, to be written in place. Errc::duplicate: the topic refuses the id.
-  Result<Claim> claim(std::size_t size, const PublishOptions& options = {});
+  Result<Claim> claim(std::size_t size, const PublishOptions& options);
+  Result<Claim> claim(std::size_t size);  // without key, id or headers
 
   // Waits until every offset up to and including this one is on disk. Errc::timed_out, disk, no_space, no_daemon,
   // invalid_argument (a memory topic). ProducerOptions::wait says how; by default one waiter of the bus at a time looks
