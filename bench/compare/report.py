@@ -46,7 +46,7 @@ def machine(directory):
         "cores": len(os.sched_getaffinity(0)),
         "virtual": "hypervisor" in pathlib.Path("/proc/cpuinfo").read_text(),
         "memory_gib": round(int(memory.group(1)) / 2**20),
-        "kernel": platform.release(),
+        "kernel": platform.release().split("-")[0],
         "file_system": said("findmnt", "-n", "-o", "FSTYPE", "-T", directory),
         "versions": {name: version for name, version in versions.items() if version},
     }

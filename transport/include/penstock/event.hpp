@@ -65,7 +65,9 @@ class EventView {
   // The same: for those who make views.
   explicit EventView(const Raw& raw) : raw_(raw) {}
   Bytes attribute_bytes() const { return raw_.attributes; }
+  // The same.
   const Raw& raw() const { return raw_; }
+  // The same: to be filled in anew for the next event.
   Raw& raw() { return raw_; }
 
  private:
