@@ -12,9 +12,6 @@ Publisher::Publisher(layout::TopicControl* control, const Ring& ring, layout::Ha
                      std::uint32_t incarnation, Neighbours& neighbours, bool fenced)
     : control_(control),
       ring_(ring),
-      page_(page),
-      slot_(slot),
-      incarnation_(incarnation),
       neighbours_(neighbours),
       checked_(control->header.options.durability == layout::Durability::disk),
       head_bytes_(layout::body_at(checked_flag())),

@@ -189,9 +189,6 @@ class Publisher {
 
   layout::TopicControl* control_;
   Ring ring_;
-  layout::HandlePage* page_;
-  std::uint32_t slot_;
-  std::uint32_t incarnation_;
   Neighbours& neighbours_;
   bool checked_;                // records carry checksums
   std::uint64_t head_bytes_;    // of a record without attributes
