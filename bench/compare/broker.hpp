@@ -16,6 +16,8 @@ namespace penstock::compare {
 
 using Payload = std::span<const std::byte>;
 
+inline std::string group_name(unsigned group) { return "g" + std::to_string(group); }
+
 class Publisher {
  public:
   virtual ~Publisher() = default;

@@ -19,8 +19,6 @@ using Json = nlohmann::json;
 
 constexpr std::size_t kAtATime = 512;
 
-std::string group_name(unsigned group) { return "g" + std::to_string(group); }
-
 struct Received {
   std::string_view reply_to;  // subject; these three are valid until the next message is asked for
   std::string_view headers;

@@ -21,8 +21,6 @@ T must(Result<T> result) {
   if constexpr (!std::is_void_v<T>) return std::move(*result);
 }
 
-std::string group_name(unsigned group) { return "g" + std::to_string(group); }
-
 class OurPublisher : public Publisher {
  public:
   explicit OurPublisher(const std::string& directory)

@@ -13,8 +13,6 @@ constexpr const char* kAtATime = "256";
 
 std::string_view text_of(Payload bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
-std::string group_name(unsigned group) { return "g" + std::to_string(group); }
-
 class Client {
  public:
   explicit Client(const std::string& socket) : connection_(Connection::to_socket(socket)) {}
