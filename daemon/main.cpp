@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -197,15 +196,12 @@ std::unique_ptr<spdlog::formatter> log_format() {
 std::optional<std::string> unknown(const CLI::App& app) {
   const std::vector<std::string> left = app.remaining();
   if (left.empty()) return {};
-  const auto option =
-      std::find_if(left.begin(), left.end(), [](const std::string& word) { return word.starts_with('-'); });
-  if (option == left.end()) return "'" + left.front() + "' is one word too many";
-  const std::string name = option->substr(0, option->find('='));
   std::vector<std::string> known;
   for (const CLI::Option* each : app.get_options())
     for (const std::string& word : each->get_lnames()) known.push_back(word);
-  const auto meant = penstock::api::nearest(name.substr(std::min(name.find_first_not_of('-'), name.size())), known);
-  return "there is no option " + name + (meant ? ", did you mean --" + *meant + "?" : "");
+  const auto option = penstock::api::first_option(left, known);
+  if (!option) return "'" + left.front() + "' is one word too many";
+  return "there is no option " + option->name + (option->meant ? ", did you mean --" + *option->meant + "?" : "");
 }
 
 int run(int argc, char** argv) {

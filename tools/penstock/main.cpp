@@ -1,5 +1,4 @@
 // The penstock command: one subcommand a file, each adds itself to the parser and leaves behind what to run.
-#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -62,14 +61,8 @@ std::vector<std::string> options_of(const CLI::App* app) {
 
 // What is wrong with the words that nothing took, by the first that says most: an option, a command, one word too many.
 std::optional<std::string> unknown(const CLI::App& command, const std::vector<std::string>& left) {
-  const auto option =
-      std::find_if(left.begin(), left.end(), [](const std::string& word) { return word.starts_with('-'); });
-  if (option != left.end()) {
-    const std::string name = option->substr(0, option->find('='));
-    const auto meant =
-        penstock::api::nearest(name.substr(std::min(name.find_first_not_of('-'), name.size())), options_of(&command));
-    return "there is no option " + name + (meant ? "; did you mean --" + *meant + "?" : "");
-  }
+  if (const auto option = penstock::api::first_option(left, options_of(&command)))
+    return "there is no option " + option->name + (option->meant ? "; did you mean --" + *option->meant + "?" : "");
   if (left.empty()) return {};
   const auto commands = commands_of(command);
   if (commands.empty()) return "'" + left.front() + "' is one word too many; put what has blanks in quotes";

@@ -47,4 +47,12 @@ std::string did_you_mean(std::string_view word, const std::vector<std::string>& 
   return meant ? "; did you mean " + *meant + "?" : std::string();
 }
 
+std::optional<NoOption> first_option(const std::vector<std::string>& words, const std::vector<std::string>& known) {
+  const auto word =
+      std::find_if(words.begin(), words.end(), [](const std::string& each) { return each.starts_with('-'); });
+  if (word == words.end()) return {};
+  const std::string name = word->substr(0, word->find('='));
+  return NoOption{name, nearest(name.substr(std::min(name.find_first_not_of('-'), name.size())), known)};
+}
+
 }  // namespace penstock::api

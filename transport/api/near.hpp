@@ -15,4 +15,12 @@ std::optional<std::string> nearest(std::string_view word, const std::vector<std:
 // "; did you mean X?", or nothing when no word is near.
 std::string did_you_mean(std::string_view word, const std::vector<std::string>& known);
 
+// Of words of a command line that nothing took: the first that is an option, as it was written but without its value,
+// and which of the known ones, which have no dashes, was meant. Nothing: none is an option.
+struct NoOption {
+  std::string name;
+  std::optional<std::string> meant;
+};
+std::optional<NoOption> first_option(const std::vector<std::string>& words, const std::vector<std::string>& known);
+
 }  // namespace penstock::api
