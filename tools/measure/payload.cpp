@@ -7,7 +7,6 @@ namespace penstock::measure {
 namespace {
 
 constexpr std::uint64_t kWord = sizeof(std::uint64_t);
-constexpr std::size_t kShort = 64;  // what most cases send: so that what is measured is not the measuring
 
 std::uint64_t name_of(Sent sent) { return std::uint64_t{sent.sender} << 56 | sent.number; }
 
@@ -20,14 +19,35 @@ std::uint64_t seed_of(std::uint64_t name) { return name * 0x9e3779b97f4a7c15ull;
 #define PENSTOCK_VECTORS
 #endif
 
-PENSTOCK_VECTORS void write_words(std::uint64_t* words, std::size_t count, std::uint64_t seed) {
+[[gnu::always_inline]] inline void write_here(std::uint64_t* words, std::size_t count, std::uint64_t seed) {
   for (std::size_t i = 0; i < count; ++i) words[i] = seed + i;
 }
-
-PENSTOCK_VECTORS std::uint64_t differences(const std::uint64_t* words, std::size_t count, std::uint64_t seed) {
+[[gnu::always_inline]] inline std::uint64_t compare_here(const std::uint64_t* words, std::size_t count,
+                                                         std::uint64_t seed) {
   std::uint64_t found = 0;
   for (std::size_t i = 0; i < count; ++i) found |= words[i] ^ (seed + i);
   return found;
+}
+
+PENSTOCK_VECTORS void write_any(std::uint64_t* words, std::size_t count, std::uint64_t seed) {
+  write_here(words, count, seed);
+}
+PENSTOCK_VECTORS std::uint64_t compare_any(const std::uint64_t* words, std::size_t count, std::uint64_t seed) {
+  return compare_here(words, count, seed);
+}
+
+// What most cases send goes without a call: what is measured is not to be the measuring.
+constexpr std::size_t kShort = 64 / kWord;
+
+inline void write_words(std::uint64_t* words, std::size_t count, std::uint64_t seed) {
+  if (count == kShort)
+    write_here(words, kShort, seed);
+  else
+    write_any(words, count, seed);
+}
+// 0: they are as they were written, the first aside.
+inline std::uint64_t differences(const std::uint64_t* words, std::size_t count, std::uint64_t seed) {
+  return count == kShort ? compare_here(words + 1, kShort - 1, seed + 1) : compare_any(words + 1, count - 1, seed + 1);
 }
 
 }  // namespace
@@ -35,17 +55,11 @@ PENSTOCK_VECTORS std::uint64_t differences(const std::uint64_t* words, std::size
 void fill(std::span<std::byte> payload, Sent sent) {
   const std::uint64_t name = name_of(sent);
   const std::uint64_t seed = seed_of(name);
-  if (payload.size() == kShort) {
-    auto* words = reinterpret_cast<std::uint64_t*>(payload.data());
-    for (std::size_t i = 0; i < kShort / kWord; ++i) words[i] = seed + i;
-    words[0] = name;
-    return;
-  }
   const std::size_t whole = payload.size() / kWord, rest = payload.size() % kWord;
   write_words(reinterpret_cast<std::uint64_t*>(payload.data()), whole, seed);
   std::memcpy(payload.data(), &name, kWord);
   const std::uint64_t last = seed + whole;
-  std::memcpy(payload.data() + whole * kWord, &last, rest);
+  if (rest != 0) std::memcpy(payload.data() + whole * kWord, &last, rest);
 }
 
 Sent named(std::span<const std::byte> payload) {
@@ -64,17 +78,11 @@ bool intact(std::span<const std::byte> payload, Sent& sent) {
   if (payload.size() < kLeastPayload) return false;
   sent = named(payload);
   const std::uint64_t seed = seed_of(name_of(sent));
-  if (payload.size() == kShort) {
-    const auto* words = reinterpret_cast<const std::uint64_t*>(payload.data());
-    std::uint64_t found = 0;
-    for (std::size_t i = 1; i < kShort / kWord; ++i) found |= words[i] ^ (seed + i);
-    return found == 0;
-  }
   const std::size_t whole = payload.size() / kWord, rest = payload.size() % kWord;
   const auto* words = reinterpret_cast<const std::uint64_t*>(payload.data());
   const std::uint64_t last = seed + whole;
-  return differences(words + 1, whole - 1, seed + 1) == 0 &&
-         std::memcmp(payload.data() + whole * kWord, &last, rest) == 0;
+  return differences(words, whole, seed) == 0 &&
+         (rest == 0 || std::memcmp(payload.data() + whole * kWord, &last, rest) == 0);
 }
 
 void Sequence::complain(std::span<const std::byte> payload, std::size_t size) {
