@@ -95,7 +95,7 @@ Result<void> LetterWriter::append(const EventView::Raw& event, const DeadLetter&
   stamp.payload = std::uint32_t(event.payload.size());
   stamp.attributes = std::uint32_t(bytes);
   stamp.flags = event.given_id ? std::uint32_t{layout::kFlagGivenId} : 0u;
-  const std::uint64_t total = layout::body_at(publisher_.checked_flag()) + bytes + event.payload.size();
+  const std::uint64_t total = publisher_.head_bytes() + bytes + event.payload.size();
   if (layout::lines_for(total) > topic_->ring().size() / 2)
     return api::refuse(Errc::too_large, "a dead letter of " + std::to_string(total) + " bytes for " + topic_->name());
   auto claim = publisher_.claim(layout::lines_for(total), 1);
@@ -104,12 +104,12 @@ Result<void> LetterWriter::append(const EventView::Raw& event, const DeadLetter&
     claim = publisher_.claim(layout::lines_for(total), 1);
   }
   if (claim.fault != log::ClaimFault::none) return api::refuse(Errc::full, "dead-letter queue " + topic_->name());
-  std::byte* body = publisher_.body(claim.position, stamp.flags);
+  std::byte* body = publisher_.body(claim.position);
   log::AttributeWriter writer(body);
   for (const auto& entry : kept) writer.put(entry.type, entry.value);
   writer.put(layout::Attribute::dead_letter, history);
   writer.finish();
-  if (!event.payload.empty()) std::memcpy(body + bytes, event.payload.data(), event.payload.size());
+  log::Publisher::copy(body + bytes, event.payload);
   publisher_.stamp(claim, claim.position, claim.offset, stamp);
   publisher_.commit(claim);
   shm::ring_all(topic_->state()->live.wake(), topic_->mask());

@@ -18,13 +18,8 @@ bool has_attributes(const PublishOptions& given) {
 
 }  // namespace
 
-// Bytes of the attributes, padded; 0 when there are none.
-Result<std::size_t> Producer::Impl::attributes(std::size_t payload, const PublishOptions& given) const {
-  if (payload > max_payload)
-    return refuse(Errc::too_large,
-                  "a payload of " + std::to_string(payload) + " bytes; topic " + topic->name() + " takes at most " +
-                      std::to_string(max_payload) + " bytes; send less, or create it with a larger ring.",
-                  std::uint32_t(max_payload));
+// Padded; 0 when there are none.
+std::size_t Producer::Impl::attribute_bytes(const PublishOptions& given) {
   if (!has_attributes(given)) return 0;
   std::size_t bytes = 0;
   const auto add = [&bytes](std::size_t size) { bytes += log::attribute_bytes(size); };
@@ -35,11 +30,19 @@ Result<std::size_t> Producer::Impl::attributes(std::size_t payload, const Publis
   if (!given.schema.empty()) add(given.schema.size());
   if (given.deliver_at) add(sizeof(std::int64_t));
   if (given.ttl) add(sizeof(std::int64_t));
-  bytes = log::padded(bytes);
-  if (bytes > layout::kAttributesMax)
-    return refuse(Errc::too_large, "key, id and headers of " + std::to_string(bytes) +
+  return log::padded(bytes);
+}
+
+Result<void> Producer::Impl::takes(std::size_t payload, std::size_t attributes) const {
+  if (payload > max_payload)
+    return refuse(Errc::too_large,
+                  "a payload of " + std::to_string(payload) + " bytes; topic " + topic->name() + " takes at most " +
+                      std::to_string(max_payload) + " bytes; send less, or create it with a larger ring.",
+                  std::uint32_t(max_payload));
+  if (attributes > layout::kAttributesMax)
+    return refuse(Errc::too_large, "key, id and headers of " + std::to_string(attributes) +
                                        " bytes; an event takes at most " + std::to_string(layout::kAttributesMax));
-  return bytes;
+  return {};
 }
 
 void Producer::Impl::write_attributes(std::byte* at, const PublishOptions& given, std::int64_t now) const {
@@ -128,9 +131,9 @@ bool Producer::publish_plain(Bytes payload, Offset& offset) {
 Result<Offset> Producer::publish_by_claim(Bytes payload) {
   Impl& me = *impl_;
   if (!me.simple() || payload.size() > me.max_payload) return publish(payload, PublishOptions{});
-  const auto open = me.claim(layout::lines_for(layout::body_at(me.publisher.checked_flag()) + payload.size()), 1);
+  const auto open = me.claim(me.publisher.lines_for(payload.size()), 1);
   if (!open) return tl::unexpected(open.error());
-  if (!payload.empty()) std::memcpy(me.publisher.body(open->position, 0), payload.data(), payload.size());
+  log::Publisher::copy(me.publisher.body(open->position), payload);
   me.publisher.stamp(*open, open->position, open->offset, me.generated(payload.size()));
   me.commit(*open);
   me.generated_ids(1);
@@ -141,20 +144,19 @@ Result<Offset> Producer::publish_by_claim(Bytes payload) {
 Result<Offset> Producer::publish(Bytes payload, const PublishOptions& options) {
   Impl& me = *impl_;
   if (auto good = me.usable(); !good) return tl::unexpected(good.error());
-  auto attributes = me.attributes(payload.size(), options);
-  if (!attributes) return tl::unexpected(attributes.error());
+  const std::size_t attributes = Impl::attribute_bytes(options);
+  if (auto fit = me.takes(payload.size(), attributes); !fit) return tl::unexpected(fit.error());
   const std::int64_t now = me.now();
   me.last.clear();
-  const log::Stamp stamp = me.stamp(payload.size(), *attributes, options, now);
-  const std::uint64_t bytes = layout::body_at(stamp.flags | me.publisher.checked_flag()) + *attributes + payload.size();
-  auto admitted = me.admit(layout::lines_for(bytes), stamp);
+  const log::Stamp stamp = me.stamp(payload.size(), attributes, options, now);
+  auto admitted = me.admit(me.publisher.lines_for(attributes + payload.size()), stamp);
   if (!admitted) return tl::unexpected(admitted.error());
   me.duplicate = admitted->first.has_value();
   if (me.duplicate) return *admitted->first;
   const log::OpenClaim* claim = &admitted->claim;
-  std::byte* body = me.publisher.body(claim->position, stamp.flags);
-  if (*attributes != 0) me.write_attributes(body, options, now);
-  if (!payload.empty()) std::memcpy(body + *attributes, payload.data(), payload.size());
+  std::byte* body = me.publisher.body(claim->position);
+  if (attributes != 0) me.write_attributes(body, options, now);
+  log::Publisher::copy(body + attributes, payload);
   me.publisher.stamp(*claim, claim->position, claim->offset, stamp);
   me.commit(*claim);
   PENSTOCK_PROBE3(publish, me.topic_name, claim->offset, payload.size());
@@ -167,17 +169,16 @@ Result<Offset> Producer::publish_batch(std::span<const Message> messages) {
   if (messages.empty() || messages.size() > layout::kMaxBatch)
     return refuse(Errc::invalid_argument, "a batch has 1 to " + std::to_string(layout::kMaxBatch) + " events");
   std::uint64_t lines = 0;
-  bool plain = true;
-  const std::uint64_t head = layout::body_at(me.publisher.checked_flag());
+  bool plain = true;  // without attributes, all of them
   for (const Message& message : messages) {
-    if (message.payload.size() <= me.max_payload && !has_attributes(message.options)) {
-      lines += layout::lines_for(head + message.payload.size());
-      continue;
+    const std::size_t payload = message.payload.size();
+    std::size_t attributes = 0;
+    if (payload > me.max_payload || has_attributes(message.options)) {
+      attributes = Impl::attribute_bytes(message.options);
+      if (auto fit = me.takes(payload, attributes); !fit) return tl::unexpected(fit.error());
+      plain = false;
     }
-    plain = false;
-    auto attributes = me.attributes(message.payload.size(), message.options);
-    if (!attributes) return tl::unexpected(attributes.error());
-    lines += layout::lines_for(head + *attributes + message.payload.size());
+    lines += me.publisher.lines_for(attributes + payload);
   }
   // One event may take a quarter of the ring and its header; many together a quarter.
   if (messages.size() > 1 && lines > me.topic->ring().size() / 4)
@@ -185,55 +186,42 @@ Result<Offset> Producer::publish_batch(std::span<const Message> messages) {
                                        me.topic->name() + " takes at most " +
                                        std::to_string(me.topic->ring().size() / 4 * layout::kLine) +
                                        " at once; send smaller batches.");
-  auto claim = plain ? me.claim(lines, std::uint32_t(messages.size())) : me.claim_batch(lines, messages);
+  auto claim = me.claim_batch(lines, messages);
   if (!claim) return tl::unexpected(claim.error());
-  if (plain)
-    me.fill_plain(*claim, messages);
-  else
-    me.fill(*claim, messages);
+  me.fill(*claim, messages, plain);
   me.commit(*claim);
   PENSTOCK_PROBE3(publish_batch, me.topic_name, claim->offset, claim->count);
   me.last_batch_begin.store(claim->offset, std::memory_order_relaxed);
   return claim->offset;
 }
 
-// Events without attributes.
-void Producer::Impl::fill_plain(const log::OpenClaim& claim, std::span<const Message> messages) {
-  log::Stamp stamp = generated(0);
-  const std::uint64_t head = layout::body_at(publisher.checked_flag());
-  std::uint64_t position = claim.position, offset = claim.offset;
-  for (const Message& message : messages) {
-    stamp.payload = std::uint32_t(message.payload.size());
-    log::Publisher::copy(publisher.body(position, 0), message.payload);
-    publisher.stamp(claim, position, offset++, stamp);
-    position += layout::lines_for(head + message.payload.size());
-    ++stamp.id_high;
-  }
-  generated_ids(messages.size());
-}
-
-void Producer::Impl::fill(const log::OpenClaim& claim, std::span<const Message> messages) {
+void Producer::Impl::fill(const log::OpenClaim& claim, std::span<const Message> messages, bool plain) {
   duplicate = false;
   const std::int64_t time = now();
-  last.clear();
-  const std::uint64_t head = layout::body_at(publisher.checked_flag());
+  if (!plain) last.clear();
+  log::Stamp stamp{time, number, sequence, 0, 0, 0};
   std::uint64_t position = claim.position, offset = claim.offset;
   for (const Message& message : messages) {
-    const std::size_t attributes = *this->attributes(message.payload.size(), message.options);
-    const log::Stamp stamp = this->stamp(message.payload.size(), attributes, message.options, time);
-    std::byte* body = publisher.body(position, stamp.flags);
+    const std::size_t attributes = plain ? 0 : attribute_bytes(message.options), payload = message.payload.size();
+    std::byte* body = publisher.body(position);
     if (attributes != 0) write_attributes(body, message.options, time);
-    if (!message.payload.empty()) std::memcpy(body + attributes, message.payload.data(), message.payload.size());
+    log::Publisher::copy(body + attributes, message.payload);
+    if (plain)
+      stamp.payload = std::uint32_t(payload);
+    else
+      stamp = this->stamp(payload, attributes, message.options, time);
     publisher.stamp(claim, position, offset++, stamp);
-    position += layout::lines_for(head + attributes + message.payload.size());
+    ++stamp.id_high;  // of a plain batch: the next generated id
+    position += publisher.lines_for(attributes + payload);
   }
+  if (plain) generated_ids(messages.size());
 }
 
 struct Claim::Access {
   static Claim make(Producer::Impl& me, const log::OpenClaim& claim, const log::Stamp& stamp) {
     Claim out;
     out.impl_ = &me;
-    out.payload_ = {me.publisher.body(claim.position, stamp.flags) + stamp.attributes, stamp.payload};
+    out.payload_ = {me.publisher.body(claim.position) + stamp.attributes, stamp.payload};
     out.open_ = {claim.position, claim.offset,  claim.lines,      stamp.time_ns,
                  stamp.id_low,   stamp.id_high, stamp.attributes, stamp.flags};
     ++me.claims_open;
@@ -253,23 +241,22 @@ struct Claim::Access {
 Result<Claim> Producer::claim(std::size_t size, const PublishOptions& options) {
   Impl& me = *impl_;
   if (auto good = me.usable(); !good) return tl::unexpected(good.error());
-  auto attributes = me.attributes(size, options);
-  if (!attributes) return tl::unexpected(attributes.error());
+  const std::size_t attributes = Impl::attribute_bytes(options);
+  if (auto fit = me.takes(size, attributes); !fit) return tl::unexpected(fit.error());
   const std::int64_t now = me.now();
   me.last.clear();
-  const log::Stamp stamp = me.stamp(size, *attributes, options, now);
-  const std::uint64_t bytes = layout::body_at(stamp.flags | me.publisher.checked_flag()) + *attributes + size;
-  auto admitted = me.admit(layout::lines_for(bytes), stamp);
+  const log::Stamp stamp = me.stamp(size, attributes, options, now);
+  auto admitted = me.admit(me.publisher.lines_for(attributes + size), stamp);
   if (!admitted) return tl::unexpected(admitted.error());
   if (admitted->first) return me.refuse_duplicate(*admitted->first);
-  if (*attributes != 0) me.write_attributes(me.publisher.body(admitted->claim.position, stamp.flags), options, now);
+  if (attributes != 0) me.write_attributes(me.publisher.body(admitted->claim.position), options, now);
   return Claim::Access::make(me, admitted->claim, stamp);
 }
 
 Result<Claim> Producer::claim(std::size_t size) {
   Impl& me = *impl_;
   if (!me.simple() || size > me.max_payload) return claim(size, PublishOptions{});
-  const std::uint64_t lines = layout::lines_for(layout::body_at(me.publisher.checked_flag()) + size);
+  const std::uint64_t lines = me.publisher.lines_for(size);
   log::OpenClaim open = me.publisher.claim(lines, 1);
   if (open.fault != log::ClaimFault::none) [[unlikely]] {
     auto waited = me.claim(lines, 1);

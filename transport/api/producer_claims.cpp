@@ -113,9 +113,9 @@ Result<Producer::Impl::Admitted> Producer::Impl::claim_unless_known(std::uint64_
 
 // All of a batch's ids are looked for together; events without one are nobody's duplicates.
 Result<log::OpenClaim> Producer::Impl::claim_batch(std::uint64_t lines, std::span<const Message> messages) {
-  const bool given =
-      std::any_of(messages.begin(), messages.end(), [](const Message& message) { return !message.options.id.empty(); });
-  if (!recent || !given) return claim(lines, std::uint32_t(messages.size()));
+  const auto given = [](const Message& message) { return !message.options.id.empty(); };
+  if (!recent || std::none_of(messages.begin(), messages.end(), given))
+    return claim(lines, std::uint32_t(messages.size()));
   std::vector<layout::Id128> ids;
   std::unordered_set<std::string_view> seen;
   for (const Message& message : messages) {

@@ -81,7 +81,8 @@ struct Producer::Impl {
   Result<void> usable() const;
   Result<void> become_only_producer();  // of a topic that takes one; call under the bus lock
   bool simple() const { return !handle.in_child() && control->deleted.load(std::memory_order_relaxed) == 0; }
-  Result<std::size_t> attributes(std::size_t payload, const PublishOptions& given) const;
+  static std::size_t attribute_bytes(const PublishOptions& given);
+  Result<void> takes(std::size_t payload, std::size_t attributes) const;  // an event of such sizes
   void write_attributes(std::byte* at, const PublishOptions& given, std::int64_t now) const;
   log::Stamp generated(std::size_t payload) const {  // its id is the next
     return {now(), number, sequence, std::uint32_t(payload), 0, 0};
@@ -97,8 +98,8 @@ struct Producer::Impl {
     return api::refuse(Errc::duplicate,
                        "topic " + topic->name() + " has an event with this id, " + std::to_string(first));
   }
-  void fill_plain(const log::OpenClaim& claim, std::span<const Message> messages);
-  void fill(const log::OpenClaim& claim, std::span<const Message> messages);
+  // `plain`: none has attributes.
+  void fill(const log::OpenClaim& claim, std::span<const Message> messages, bool plain);
   Result<log::OpenClaim> claim_batch(std::uint64_t lines, std::span<const Message> messages);
   struct Admitted {
     log::OpenClaim claim;

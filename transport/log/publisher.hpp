@@ -69,7 +69,7 @@ class Publisher {
   // written, as it is between any other claim and its tag, so payloads must be small enough to be copied in a moment.
   [[gnu::always_inline]] bool put(std::int64_t time_ns, const std::uint64_t& id_low, const std::uint64_t& id_high,
                                   std::span<const std::byte> payload, std::uint64_t& offset) {
-    const std::uint64_t lines = layout::lines_for(head_bytes_ + payload.size());
+    const std::uint64_t lines = lines_for(payload.size());
     layout::Pair tail;
     if (!plain(tail, lines, 1) || !take(tail, next_in_lap(tail, lines, 1), lines, 1)) [[unlikely]]
       return false;
@@ -97,12 +97,13 @@ class Publisher {
   // committed.
   OpenClaim claim_at(const layout::Pair& tail, std::uint64_t lines, std::uint32_t count, const layout::Id128& id);
 
-  // Where the attributes of the record at `position` begin, with flags as they will be stamped.
-  std::byte* body(std::uint64_t position, std::uint32_t flags) const {
-    return bytes(position) + layout::body_at(flags | checked_flag());
-  }
+  // Where the attributes of the record at `position` begin, and what stands before them.
+  std::byte* body(std::uint64_t position) const { return bytes(position) + head_bytes_; }
+  std::uint64_t head_bytes() const { return head_bytes_; }
+  // Of a record with so many bytes of attributes and payload.
+  std::uint64_t lines_for(std::uint64_t body_bytes) const { return layout::lines_for(head_bytes_ + body_bytes); }
+  // Puts a payload in its place; small ones without a call.
   static void copy(std::byte* to, std::span<const std::byte> payload);
-  std::uint32_t checked_flag() const { return checked_ ? std::uint32_t{layout::kFlagChecksum} : 0u; }
   // Fills in the header of the record at `position` of the claim (the head, or a later record of a batch), attributes
   // and payload being in place; with kFlagChecksum computes the checksum of the final record.
   [[gnu::always_inline]] void stamp(const OpenClaim& claim, std::uint64_t position, std::uint64_t offset,
@@ -113,7 +114,7 @@ class Publisher {
         layout::SizeFields{stamp.payload, stamp.attributes, inner ? 0 : claim.count, stamp.flags | checked_flag()});
     write(record, stamp, sizes);
     if (inner) {
-      const std::uint64_t own = layout::lines_for(head_bytes_ + stamp.attributes + stamp.payload);
+      const std::uint64_t own = lines_for(std::uint64_t{stamp.attributes} + stamp.payload);
       record->word.store(layout::with_state(word_at(position), layout::State::inner) | own << layout::kStateBits,
                          std::memory_order_relaxed);
       record->link.store(position - claim.position, std::memory_order_relaxed);
@@ -158,6 +159,7 @@ class Publisher {
   void seal(layout::RecordHeader* record, std::uint64_t sizes, layout::State final_state);
   static void seal(layout::RecordHeader* record, std::uint64_t word, std::uint64_t link, std::uint64_t tag,
                    std::uint64_t sizes);
+  std::uint32_t checked_flag() const { return checked_ ? std::uint32_t{layout::kFlagChecksum} : 0u; }
   void settle_empty(const OpenClaim& claim, layout::State state);  // aborted or pad: no event, no body
   bool mine(const layout::Pair& tail) const {                      // made by this slot's claim
     return ((tail.low ^ slot_low_) | (tail.high ^ slot_high_)) >> 56 == 0;
@@ -269,7 +271,7 @@ inline constexpr std::uint64_t kFetchAhead = 32;  // lines ahead of the tail tha
   return {ClaimFault::none, end, offset, std::uint32_t(lines), count, head};
 }
 
-// Small payloads without a call, in chunks that may overlap.
+// In chunks that may overlap.
 [[gnu::always_inline]] inline void Publisher::copy(std::byte* to, std::span<const std::byte> payload) {
   const std::byte* from = payload.data();
   const std::size_t size = payload.size();

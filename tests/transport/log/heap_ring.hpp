@@ -96,11 +96,11 @@ class HeapRing final : public log::Witness, public log::Neighbours {
 };
 
 inline std::uint64_t lines_of_text(const log::Publisher& publisher, std::string_view text) {
-  return layout::lines_for(layout::body_at(publisher.checked_flag()) + text.size());
+  return publisher.lines_for(text.size());
 }
 
 inline void fill(log::Publisher& publisher, const log::OpenClaim& claim, std::string_view text) {
-  std::memcpy(publisher.body(claim.position, 0), text.data(), text.size());
+  std::memcpy(publisher.body(claim.position), text.data(), text.size());
   log::Stamp stamp;
   stamp.payload = std::uint32_t(text.size());
   stamp.time_ns = 1'000;

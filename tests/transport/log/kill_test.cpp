@@ -68,7 +68,7 @@ void publish_all(HeapRing& heap, const Scenario& scenario, Journal& journal) {
   const log::OpenClaim claim = publisher.claim(lines, std::uint32_t(scenario.texts.size()));
   std::uint64_t position = claim.position, offset = claim.offset;
   for (const std::string& text : scenario.texts) {
-    std::memcpy(publisher.body(position, 0), text.data(), text.size());
+    std::memcpy(publisher.body(position), text.data(), text.size());
     log::Stamp stamp;
     stamp.payload = std::uint32_t(text.size());
     publisher.stamp(claim, position, offset++, stamp);

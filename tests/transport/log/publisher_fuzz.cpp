@@ -70,8 +70,8 @@ void run(Input input) {
     const log::OpenClaim claim = publisher.claim(lines, 1 + std::uint32_t(left & 1));
     if (claim.fault != log::ClaimFault::none) return;
     must_be_in_ring(ring, reinterpret_cast<const std::byte*>(claim.head), lines * layout::kLine);
-    const std::uint64_t bytes = lines * layout::kLine - layout::body_at(publisher.checked_flag());
-    std::byte* body = publisher.body(claim.position, 0);
+    const std::uint64_t bytes = lines * layout::kLine - publisher.head_bytes();
+    std::byte* body = publisher.body(claim.position);
     must_be_in_ring(ring, body, bytes);
     std::memset(body, int(left & 0xff), bytes);
     if ((left & 8) != 0) {

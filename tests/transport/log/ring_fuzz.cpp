@@ -52,7 +52,7 @@ std::vector<Bytes> seeds() {
     test::publish(b, std::string(300, 'x'));
     const log::OpenClaim batch = a.claim(3, 3);
     for (std::uint64_t i = 0; i < 3; ++i) {
-      std::memset(a.body(batch.position + i, 0), 'b', 2);
+      std::memset(a.body(batch.position + i), 'b', 2);
       a.stamp(batch, batch.position + i, batch.offset + i, {.time_ns = 5, .payload = 2});
     }
     a.commit(batch);

@@ -199,7 +199,7 @@ TEST(Ring, ABatchIsReadRecordByRecord) {
   const std::string texts[3] = {"", std::string(128, 'm'), ""};
   std::uint64_t position = claim.position;
   for (int i = 0; i < 3; ++i) {
-    std::memcpy(a.body(position, 0), texts[i].data(), texts[i].size());
+    std::memcpy(a.body(position), texts[i].data(), texts[i].size());
     log::Stamp stamp;
     stamp.payload = std::uint32_t(texts[i].size());
     a.stamp(claim, position, claim.offset + std::uint64_t(i), stamp);
