@@ -30,6 +30,10 @@ double memcpy_gb_per_second(std::size_t payload, std::size_t around, std::int64_
   return static_cast<double>(bytes) / static_cast<double>(measure::now_ns() - begin);
 }
 
+// More than the caches hold, so that a producer's next lines come from memory, and not from where the reader had them,
+// which can be further away.
+constexpr std::uint64_t kRing = 64 << 20;
+
 struct Shape {
   How how;
   std::size_t payload;
@@ -41,7 +45,7 @@ struct Shape {
 Outcome run(const Shape& shape, const Settings& settings) {
   const Scratch scratch(settings.directory);
   measure::FlowPlan plan{.directory = scratch.bus(), .topic = "river"};
-  plan.options = {.durability = Durability::memory, .single_producer = shape.single_producer};
+  plan.options = {.durability = Durability::memory, .ring_bytes = kRing, .single_producer = shape.single_producer};
   plan.how = shape.how;
   plan.payload = shape.payload;
   plan.producers = shape.producers;

@@ -48,28 +48,39 @@ class Source {
   std::uint64_t published() const { return next_; }
   std::size_t size() const { return plan_.how == How::batch ? plan_.batch : 1; }
 
-  Result<void> publish() {
+  // False: error() says why. A Result of its own, written in parts and copied as a whole, would have to wait for the
+  // stores of the publish before it.
+  bool publish() {
     if (plan_.how == How::in_place) {
       auto claim = producer_.claim(plan_.payload);
-      if (!claim) return tl::unexpected(claim.error());
+      if (!claim) return fail(claim.error());
       fill(claim->payload(), {number_, next_});
-      if (auto done = claim->commit(); !done) return tl::unexpected(done.error());
+      if (auto done = claim->commit(); !done) return fail(done.error());
       ++next_;
-      return {};
+      return true;
     }
     for (std::size_t i = 0; i < size(); ++i)
       fill(std::span(bytes_).subspan(i * plan_.payload, plan_.payload), {number_, next_ + i});
-    auto done = plan_.how == How::batch ? producer_.publish_batch(messages_) : producer_.publish(bytes_);
-    if (!done) return tl::unexpected(done.error());
+    if (plan_.how == How::batch) {
+      if (auto done = producer_.publish_batch(messages_); !done) return fail(done.error());
+    } else if (auto done = producer_.publish(bytes_); !done) {
+      return fail(done.error());
+    }
     next_ += size();
-    return {};
+    return true;
   }
+  const Error& error() const { return error_; }
 
  private:
+  bool fail(const Error& error) {
+    error_ = error;
+    return false;
+  }
   Producer producer_;
   const FlowPlan& plan_;
   std::uint32_t number_;
   std::uint64_t next_ = 0;
+  Error error_;
   std::vector<std::byte> bytes_;
   std::vector<Message> messages_;
 };
@@ -93,10 +104,10 @@ std::string produce(const FlowPlan& plan, River& river, Board& board, std::uint3
       const std::int64_t due = begin + static_cast<std::int64_t>(interval * static_cast<double>(source.published()));
       if (due >= end) break;
       while ((now = now_ns()) < due && !board.stopped()) continue;
-    } else if (turn % 16 == 0 && now_ns() > end) {
+    } else if (turn % 256 == 0 && now_ns() > end) {
       break;
     }
-    if (auto done = source.publish(); !done && done.error().code() != Errc::full) return done.error().message();
+    if (!source.publish() && source.error().code() != Errc::full) return source.error().message();
   }
   river.published[number].value.store(source.published(), std::memory_order_release);
   river.producing.fetch_sub(1);
