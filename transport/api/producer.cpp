@@ -199,34 +199,26 @@ void Producer::Impl::fill(const log::OpenClaim& claim, std::span<const Message> 
   duplicate = false;
   const std::int64_t time = now();
   if (!plain) last.clear();
-  log::Stamp stamp{time, number, sequence, 0, 0, 0};
+  std::uint64_t next_id = sequence;  // generated
   std::uint64_t position = claim.position, offset = claim.offset;
   for (const Message& message : messages) {
     const std::size_t attributes = plain ? 0 : attribute_bytes(message.options), payload = message.payload.size();
     std::byte* body = publisher.body(position);
     if (attributes != 0) write_attributes(body, message.options, time);
     log::Publisher::copy(body + attributes, message.payload);
-    if (plain)
-      stamp.payload = std::uint32_t(payload);
-    else
-      stamp = this->stamp(payload, attributes, message.options, time);
-    publisher.stamp(claim, position, offset++, stamp);
-    ++stamp.id_high;  // of a plain batch: the next generated id
+    publisher.stamp(claim, position, offset++,
+                    plain ? log::Stamp{time, number, next_id++, std::uint32_t(payload), 0, 0}
+                          : this->stamp(payload, attributes, message.options, time));
     position += publisher.lines_for(attributes + payload);
   }
   if (plain) generated_ids(messages.size());
 }
 
-struct Claim::Access {
-  static Claim make(Producer::Impl& me, const log::OpenClaim& claim, const log::Stamp& stamp) {
-    Claim out;
-    out.impl_ = &me;
-    out.payload_ = {me.publisher.body(claim.position) + stamp.attributes, stamp.payload};
-    out.open_ = {claim.position, claim.offset,  claim.lines,      stamp.time_ns,
-                 stamp.id_low,   stamp.id_high, stamp.attributes, stamp.flags};
-    ++me.claims_open;
-    return out;
-  }
+struct Claim::Made {
+  Producer::Impl& by;
+  const log::OpenClaim& claim;
+  const log::Stamp& stamp;
+
   static log::OpenClaim of(const Claim& claim, Producer::Impl& me) {
     const auto* head = me.topic->ring().at(claim.open_.position);
     return {log::ClaimFault::none,
@@ -237,6 +229,14 @@ struct Claim::Access {
             const_cast<layout::RecordHeader*>(head)};
   }
 };
+
+inline Claim::Claim(const Made& made)
+    : impl_(&made.by),
+      payload_(made.by.publisher.body(made.claim.position) + made.stamp.attributes, made.stamp.payload),
+      open_{made.claim.position, made.claim.offset,  made.claim.lines,      made.stamp.time_ns,
+            made.stamp.id_low,   made.stamp.id_high, made.stamp.attributes, made.stamp.flags} {
+  ++made.by.claims_open;
+}
 
 Result<Claim> Producer::claim(std::size_t size, const PublishOptions& options) {
   Impl& me = *impl_;
@@ -250,7 +250,7 @@ Result<Claim> Producer::claim(std::size_t size, const PublishOptions& options) {
   if (!admitted) return tl::unexpected(admitted.error());
   if (admitted->first) return me.refuse_duplicate(*admitted->first);
   if (attributes != 0) me.write_attributes(me.publisher.body(admitted->claim.position), options, now);
-  return Claim::Access::make(me, admitted->claim, stamp);
+  return Result<Claim>(tl::in_place, Claim::Made{me, admitted->claim, stamp});
 }
 
 Result<Claim> Producer::claim(std::size_t size) {
@@ -265,7 +265,7 @@ Result<Claim> Producer::claim(std::size_t size) {
   }
   const log::Stamp stamp = me.generated(size);
   me.generated_ids(1);
-  return Claim::Access::make(me, open, stamp);
+  return Result<Claim>(tl::in_place, Claim::Made{me, open, stamp});
 }
 
 Claim::Claim(Claim&& other) noexcept
@@ -283,25 +283,28 @@ Claim& Claim::operator=(Claim&& other) noexcept {
 
 Claim::~Claim() { abort(); }
 
-Result<Offset> Claim::commit() {
-  if (impl_ == nullptr) return tl::unexpected(Error(Errc::closed));
-  auto& me = *static_cast<Producer::Impl*>(std::exchange(impl_, nullptr));
-  if (me.handle.in_child()) return tl::unexpected(Error(Errc::forked));
-  const log::OpenClaim claim = Access::of(*this, me);
+bool Claim::settle() {
+  if (impl_ == nullptr) return false;
+  auto& me = *static_cast<Producer::Impl*>(impl_);
+  if (me.handle.in_child()) return false;
+  impl_ = nullptr;
+  const log::OpenClaim claim = Made::of(*this, me);
   const log::Stamp stamp{open_.time_ns,    open_.id_low, open_.id_high, std::uint32_t(payload_.size()),
                          open_.attributes, open_.flags};
   me.publisher.stamp(claim, claim.position, claim.offset, stamp);
   me.commit(claim);
   PENSTOCK_PROBE3(publish, me.topic_name, claim.offset, stamp.payload);
   --me.claims_open;
-  return claim.offset;
+  return true;
 }
+
+Result<Offset> Claim::refuse() const { return tl::unexpected(Error(impl_ == nullptr ? Errc::closed : Errc::forked)); }
 
 void Claim::abort() {
   if (impl_ == nullptr) return;
   auto& me = *static_cast<Producer::Impl*>(std::exchange(impl_, nullptr));
   if (me.handle.in_child()) return;
-  me.publisher.abort(Access::of(*this, me));
+  me.publisher.abort(Made::of(*this, me));
   --me.claims_open;
   me.wake();
 }

@@ -271,22 +271,30 @@ inline constexpr std::uint64_t kFetchAhead = 32;  // lines ahead of the tail tha
   return {ClaimFault::none, end, offset, std::uint32_t(lines), count, head};
 }
 
-// In chunks that may overlap.
+// Small ones by words, front and back, which may overlap. A payload was mostly written a moment ago, field by field: a
+// load that is wider than the store it reads from waits until that store has reached the cache, and so have all before
+// it, to lines that other processors have.
 [[gnu::always_inline]] inline void Publisher::copy(std::byte* to, std::span<const std::byte> payload) {
   const std::byte* from = payload.data();
   const std::size_t size = payload.size();
-  const auto chunks = [to, from](std::size_t at, std::size_t number) {
-    __m128i chunk[4];
-    for (std::size_t i = 0; i < number; ++i)
-      chunk[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + at) + i);
-    for (std::size_t i = 0; i < number; ++i) _mm_storeu_si128(reinterpret_cast<__m128i*>(to + at) + i, chunk[i]);
+  const auto words = [to, from](std::size_t at, std::size_t number) {
+#pragma GCC unroll 8
+    for (std::size_t i = at; i < at + 8 * number; i += 8) {
+      std::uint64_t word;
+      std::memcpy(&word, from + i, sizeof word);
+      __asm__("" : "+r"(word));  // so that compilers do not join them
+      std::memcpy(to + i, &word, sizeof word);
+    }
   };
   if (size > 32 && size <= 64) {
-    chunks(0, 2);
-    chunks(size - 32, 2);
+    words(0, 4);
+    words(size - 32, 4);
   } else if (size > 64 && size <= 128) {
-    chunks(0, 4);
-    chunks(size - 64, 4);
+    words(0, 8);
+    words(size - 64, 8);
+  } else if (size > 16 && size <= 32) {
+    words(0, 2);
+    words(size - 16, 2);
   } else if (size != 0) {
     std::memcpy(to, from, size);
   }

@@ -13,20 +13,24 @@ class Producer;
 // A place in the log, to be filled in and committed. Readers wait for it, so fill it soon. Destroyed uncommitted, or
 // when its process dies, it is aborted: its offset is used up and nobody sees it. Must not outlive its producer.
 class Claim {
+  struct Made;
+
  public:
+  explicit Claim(const Made& made);  // for producers alone, where it is to be: without a copy
   Claim(Claim&& other) noexcept;
   Claim& operator=(Claim&& other) noexcept;
   ~Claim();
   std::span<std::byte> payload() const { return payload_; }  // in shared memory, 8-byte aligned
   Offset offset() const { return open_.offset; }
   // Makes the event visible. Errc::closed when it was settled before.
-  Result<Offset> commit();
+  Result<Offset> commit() {
+    if (settle()) return open_.offset;
+    return refuse();
+  }
   void abort();  // gives its offset up; nobody sees it
 
  private:
   friend class Producer;
-  struct Access;
-  Claim() = default;
   struct Open {  // what commit needs to know of the record
     std::uint64_t position = 0;
     Offset offset = 0;
@@ -36,7 +40,9 @@ class Claim {
     std::uint32_t attributes = 0;
     std::uint32_t flags = 0;
   };
-  void* impl_ = nullptr;  // the producer's, which stays put when the producer moves; null once settled
+  bool settle();                  // false: it was before, or is not this process's
+  Result<Offset> refuse() const;  // why
+  void* impl_ = nullptr;          // the producer's, which stays put when the producer moves; null once settled
   std::span<std::byte> payload_;
   Open open_;
 };
