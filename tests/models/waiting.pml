@@ -7,9 +7,10 @@
 
    Checked: when nothing moves any more, nobody sleeps in front of a committed event.
 
-   UNFENCED=1: one producer alone that leaves its fence out. Its stores, the tail and then the commit, become visible in
-   their order but at any time, until it runs a locked instruction, a system call, dies, or a sleeper that has listened
-   has the kernel fence it (shm/fence.hpp).
+   UNFENCED: who publishes leaves its fence out. What it stores becomes visible in its order but at any time, until it
+   runs a locked instruction, a system call, dies, or a sleeper that has listened has the kernel fence it
+   (shm/fence.hpp). 1: one producer alone, whose stores are the tail and then the commit. 2: two producers, who claim by
+   a locked instruction; the commit is what is seen late.
 
    Switches that must make it fail:
      TOGETHER=0   the claim is committed first, the last doorbell's sleepers are woken after it
@@ -18,7 +19,8 @@
      FIRST=0      the sleeper reads its doorbell after it listened, not before
      AGAIN=0      a producer that found no sleeper commits and does not look again
      BOUND=0      a long sleep has no bound
-     FENCE=0      with UNFENCED: the sleeper has nobody fenced */
+     FENCE=0      with UNFENCED: the sleeper has nobody fenced
+     FENCE=2      with UNFENCED=2: it has one of the two fenced */
 #ifndef EVENTS
 #define EVENTS 1 /* of each producer */
 #endif
@@ -56,7 +58,7 @@
 #define BOUND 1
 #endif
 
-#if SINGLE || UNFENCED
+#if SINGLE || UNFENCED == 1
 #define PRODUCERS 1
 #else
 #define PRODUCERS 2
@@ -84,7 +86,7 @@ byte place[2];  /* the event each sleeper wants */
 #define DIE if :: true :: kills > 0 -> FLUSH; kills--; alive[id] = false; goto dead fi
 #define DIE_RINGING if :: true :: kills > 0 -> FLUSH; kills--; alive[id] = false; lost = true; goto dead fi
 
-#if UNFENCED
+#if UNFENCED == 1
 /* Stores in program order: for each event the tail, then the commit. The first `seen` of them are visible. */
 byte stored, seen;
 inline let_one_be_seen() {
@@ -96,7 +98,18 @@ inline let_one_be_seen() {
 }
 inline flush() { do :: seen < stored -> let_one_be_seen() :: seen == stored -> break od }
 #define FLUSH flush()
+#define FENCED FLUSH
 #define SETTLED stored++; seen++ /* by a locked instruction or the kernel: visible at once */
+#elif UNFENCED == 2
+byte unseen[2]; /* the commit that each has stored and nobody sees: its place + 1, or 0 */
+inline reveal(whose) { if :: unseen[whose] != 0 -> state[unseen[whose] - 1] = COMMITTED; unseen[whose] = 0 :: else fi }
+#define FLUSH reveal(id)
+#if FENCE == 2
+#define FENCED reveal(0)
+#else
+#define FENCED reveal(0); reveal(1)
+#endif
+#define SETTLED skip
 #else
 #define FLUSH skip
 #define SETTLED skip
@@ -137,18 +150,20 @@ proctype Producer(byte id) {
   do
   :: n == EVENTS -> break
   :: n < EVENTS ->
-#if UNFENCED
+#if UNFENCED == 1
     atomic { DIE; at = n; stored++ }
 #elif SINGLE
     atomic { DIE; at = tail; owner[at] = id; state[at] = CLAIMED }
 #else
-    atomic { DIE; at = tail; owner[at] = id; tail++ }
+    atomic { DIE; FLUSH; at = tail; owner[at] = id; tail++ }
     atomic { DIE; state[at] = CLAIMED }
 #endif
     if
     :: atomic { mask == 0 -> DIE }
-#if UNFENCED
+#if UNFENCED == 1
       atomic { DIE; stored++ }
+#elif UNFENCED == 2
+      atomic { DIE; unseen[id] = at + 1 }
 #else
       atomic { DIE; state[at] = COMMITTED }
 #endif
@@ -160,7 +175,7 @@ proctype Producer(byte id) {
 #endif
     :: atomic { mask != 0 -> DIE }
       /* settle_and_ring(): all doorbells but one, then the last with the commit. */
-#if UNFENCED
+#if UNFENCED == 1
       atomic { DIE; FLUSH; state[at] = CLAIMED }
 #endif
       atomic { DIE; FLUSH; take_mask(taken) }
@@ -229,7 +244,7 @@ proctype Sleeper(byte me) {
     atomic { rung[me] = false }
 #endif
 #if UNFENCED && FENCE
-    atomic { FLUSH }
+    atomic { FENCED }
 #endif
 #if LISTEN
     look(how);
@@ -257,7 +272,12 @@ end_asleep:
 proctype StoreBuffer() {
 end_flushed:
   do
+#if UNFENCED == 1
   :: atomic { seen < stored -> let_one_be_seen() }
+#else
+  :: atomic { unseen[0] != 0 -> reveal(0) }
+  :: atomic { unseen[1] != 0 -> reveal(1) }
+#endif
   od
 }
 #endif
@@ -286,7 +306,8 @@ init {
     run Producer(0);
 #if UNFENCED
     run StoreBuffer();
-#elif !SINGLE
+#endif
+#if PRODUCERS == 2
     run Producer(1);
 #endif
     run Sleeper(0); run Sleeper(1); run Watcher()

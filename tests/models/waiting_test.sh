@@ -6,6 +6,9 @@ holds waiting "-DBELLS=1"
 holds waiting "-DBELLS=2 -DSINGLE=1 -DEVENTS=2"
 holds waiting "-DBELLS=2 -DUNFENCED=1 -DEVENTS=2"
 fails waiting "-DBELLS=2 -DUNFENCED=1 -DEVENTS=2 -DFENCE=0"
+holds waiting "-DBELLS=1 -DUNFENCED=2"
+fails waiting "-DBELLS=1 -DUNFENCED=2 -DFENCE=0"
+fails waiting "-DBELLS=1 -DUNFENCED=2 -DFENCE=2"
 for precaution in TOGETHER LISTEN FIRST AGAIN BOUND; do
   fails waiting "-DBELLS=2 -D$precaution=0"
 done

@@ -37,7 +37,9 @@ Result<void> Producer::Impl::make_way(log::ClaimFault fault, std::int64_t& deadl
   if (fault == log::ClaimFault::exhausted) return api::raise_offset_bound(*topic);
   const std::string title = "topic " + topic->name();
   const layout::FullPolicy policy = topic->header().options.full;
-  if (!topic->durable() && api::make_room(*topic, publisher.wanted_end(), alone && claims_open == 0)) return {};
+  if (!topic->durable() &&
+      api::make_room(*topic, publisher.wanted_end(), handle.slot(), claims_open == 0 ? &ends : nullptr))
+    return {};
   const auto full = [&] {
     const auto holder = api::held_by(*topic);
     return holder ? refuse(Errc::full, title + ": its ring is full and held by " + *holder + "; retry or shed load.")

@@ -41,6 +41,7 @@ struct Producer::Impl {
   std::uint64_t at_once;                   // bytes: payloads up to here are copied in a moment
   std::uint64_t owned;                     // what stands beside us in single_owner
   bool alone;                              // the topic has this producer only
+  api::Ends ends;                          // of claims
   std::size_t claims_open = 0;             // handed out and not settled yet
   std::uint64_t number;                    // this producer's half of generated ids
   std::uint64_t sequence = 0;              // the other half
@@ -79,7 +80,7 @@ struct Producer::Impl {
   std::int64_t now() const { return options.precise_clock ? api::now_ns() : api::coarse_now_ns(); }
 
   Result<void> usable() const;
-  Result<void> become_only_producer();  // of a topic that takes one; call under the bus lock
+  Result<void> enter(bool fenced);  // before it publishes; call under the bus lock
   bool simple() const { return !handle.in_child() && control->deleted.load(std::memory_order_relaxed) == 0; }
   static std::size_t attribute_bytes(const PublishOptions& given);
   Result<void> takes(std::size_t payload, std::size_t attributes) const;  // an event of such sizes

@@ -34,9 +34,14 @@ Result<void> Producer::await_durable(Offset offset, std::chrono::nanoseconds tim
                           .alone = alone});
 }
 
-// Before it publishes, and so that who goes to sleep sees whether it leaves fences out.
-Result<void> Producer::Impl::become_only_producer() {
+// So that who goes to sleep sees whether it leaves fences out, and on a topic that takes one producer, that it is the
+// one.
+Result<void> Producer::Impl::enter(bool fenced) {
   layout::Word& owner = topic->writable()->single_owner;
+  if (!alone) {
+    if (!fenced) owner.fetch_or(layout::kUnfenced);
+    return {};
+  }
   const std::uint64_t seen = owner.load();
   const auto slot = std::uint32_t(seen & 0xffff);
   const shm::Handles& handles = topic->state()->live.handles();
@@ -71,11 +76,9 @@ Result<Producer> Bus::producer(std::string_view topic, const ProducerOptions& op
   auto handle = api::acquire_handle(state_, layout::HandleKind::producer, (*opened)->header().topic_id, topic);
   if (!handle)
     return tl::unexpected(api::name(handle.error(), "a producer of topic " + std::string(topic), state_->live.path()));
-  const bool alone = (*opened)->header().options.single_producer != 0;
-  auto impl = std::make_unique<Producer::Impl>(std::move(*opened), std::move(*handle), options,
-                                               !alone || !shm::may_leave_fences_out());
-  if (alone)
-    if (auto only = impl->become_only_producer(); !only) return tl::unexpected(only.error());
+  const bool fenced = !shm::may_leave_fences_out();
+  auto impl = std::make_unique<Producer::Impl>(std::move(*opened), std::move(*handle), options, fenced);
+  if (auto entered = impl->enter(fenced); !entered) return tl::unexpected(entered.error());
   return Producer(std::move(impl));
 }
 

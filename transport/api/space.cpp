@@ -10,6 +10,7 @@ namespace {
 
 using layout::kNoPosition;
 
+constexpr std::uint64_t kEndsALap = 12;    // those that a producer remembers must reach back a lap
 constexpr std::uint64_t kLinesAhead = 64;  // fetched ahead by who walks over the oldest claims, which nobody has cached
 
 void raise(layout::Word& word, std::uint64_t value) {
@@ -38,6 +39,18 @@ void lower_to_pins(const Topic& topic, Hold& hold) {
       continue;
     hold.lower(handle->pin, "a reader, slot " + std::to_string(slot) + ", pid " + std::to_string(handle->pid));
   }
+}
+
+bool nobody_else_publishes(const Topic& topic, std::uint32_t own_slot) {
+  if (topic.header().options.single_producer != 0) return true;
+  const shm::Handles& handles = topic.state()->live.handles();
+  for (const std::uint32_t slot : handles.all()) {
+    const auto handle = handles.copy(slot);
+    if (slot != own_slot && handle && handle->kind == layout::HandleKind::producer &&
+        handle->topic_id == topic.header().topic_id && handles.alive(slot))
+      return false;
+  }
+  return true;
 }
 
 bool nobodys(const Error& error) {
@@ -92,7 +105,24 @@ Place settled_until(Topic& topic, Place from, std::uint64_t enough) {
 
 }  // namespace
 
-bool make_room(Topic& topic, std::uint64_t wanted_end, bool all_settled) {
+void Ends::note(std::uint64_t tail, std::uint64_t apart) {
+  if (tail >= last_ + apart) ends_[next_++ % ends_.size()] = last_ = tail;
+}
+
+std::optional<std::uint64_t> Ends::near(std::uint64_t least, std::uint64_t about) const {
+  const std::uint64_t most = about + (about - least);
+  std::optional<std::uint64_t> before, behind;
+  for (const std::uint64_t end : ends_) {
+    if (end < least || end > most) continue;
+    if (end <= about)
+      before = std::max(before.value_or(0), end);
+    else
+      behind = std::min(behind.value_or(end), end);
+  }
+  return before ? before : behind;
+}
+
+bool make_room(Topic& topic, std::uint64_t wanted_end, std::uint32_t slot, Ends* ends) {
   layout::TopicControl* control = topic.writable();
   const log::Ring& ring = topic.ring();
   const std::uint64_t before = control->limit.load(std::memory_order_seq_cst);
@@ -100,8 +130,14 @@ bool make_room(Topic& topic, std::uint64_t wanted_end, bool all_settled) {
   // An eighth of a ring at once, so that looking costs little an event.
   const std::uint64_t enough = wanted_end - ring.size() + ring.size() / 8;
   const Place end = topic.end();
-  const auto walk = [&] { return settled_until(topic, topic.oldest(), std::min(enough, end.position)).position; };
-  const bool quick = all_settled && topic.held_by_readers();
+  // All claims up to there. Whose others may be is seen after the end was: who comes later claims behind it.
+  const bool settled = ends != nullptr && nobody_else_publishes(topic, slot);
+  const auto walk = [&] {
+    const auto known = settled ? ends->near(wanted_end - ring.size(), enough) : std::nullopt;
+    return known ? *known : settled_until(topic, topic.oldest(), std::min(enough, end.position)).position;
+  };
+  if (ends != nullptr) ends->note(end.position, ring.size() / kEndsALap);
+  const bool quick = settled && topic.held_by_readers();
   std::uint64_t target = quick ? end.position : walk();
   const auto lower_to_readers = [&] {
     if (!topic.held_by_readers()) return true;

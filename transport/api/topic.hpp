@@ -118,9 +118,23 @@ Result<shm::Handle> acquire_handle(const StatePtr& state, layout::HandleKind kin
 // The ids of topics to which a living handle publishes.
 std::unordered_set<std::uint64_t> published_topics(const State& state);
 
+// Where some claims of a topic end, as a producer has seen when it needed room: while nobody else publishes it need not
+// walk there.
+class Ends {
+ public:
+  void note(std::uint64_t tail, std::uint64_t apart);  // ever higher ones; those that are not so far apart are left out
+  // The last of them up to `about`, or one not much behind that; not below `least`.
+  std::optional<std::uint64_t> near(std::uint64_t least, std::uint64_t about) const;
+
+ private:
+  std::array<std::uint64_t, 16> ends_{};
+  std::uint64_t last_ = 0;
+  std::size_t next_ = 0;
+};
+
 // Raises a memory topic's limit as far as its readers, groups and open claims allow. True: there is more room now.
-// `all_settled`: the caller is the only producer and has no open claim, so none need be looked for.
-bool make_room(Topic& topic, std::uint64_t wanted_end, bool all_settled);
+// `ends`: of the producer in this slot, if it has no open claim.
+bool make_room(Topic& topic, std::uint64_t wanted_end, std::uint32_t slot, Ends* ends);
 // Which reader or group holds up the producers of a memory topic whose ring is nearly full.
 std::optional<std::string> held_by(Topic& topic);
 

@@ -21,7 +21,7 @@ Place Topic::durable_end() const {
   return {durable.low, durable.high};
 }
 
-// Its only producer may leave fences out: it says so before it publishes, and we look after our bit is set.
+// Producers may leave fences out: they say so before they publish, and we look after our bit is set.
 void Topic::listen(shm::Listening& all) const {
   all.to(mask());
   if ((control()->single_owner.load(std::memory_order_seq_cst) & layout::kUnfenced) != 0) all.leaves_fences_out();

@@ -44,7 +44,7 @@ static_assert(sizeof(TopicHeader) == 64 + 48 + 40 + 208);
 
 // Of TopicControl::single_owner.
 inline constexpr std::uint64_t kOwned = 1ull << 63;
-inline constexpr std::uint64_t kUnfenced = 1ull << 62;  // it commits without a fence: who goes to sleep fences for it
+inline constexpr std::uint64_t kUnfenced = 1ull << 62;  // commits without a fence: who goes to sleep fences for it
 
 struct TopicControl {
   TopicHeader header;
@@ -61,7 +61,8 @@ struct TopicControl {
   Word durable_error;                 // errno of a persister that cannot go on, else 0
   Word deleted;                       // 1: the topic was deleted; handles end with an error
   Word meta_version;                  // raised before and after the options in topic.meta change: odd, being changed
-  alignas(kFalseShare) Word single_owner;  // single-producer topics: slot | incarnation << 16 | kOwned, else 0
+  alignas(kFalseShare) Word
+      single_owner;  // single-producer topics: slot | incarnation << 16 | kOwned; others: kUnfenced or 0
   std::byte reserved1[kPage - 3 * kFalseShare - sizeof(Word)];
 };
 inline constexpr std::size_t kRingAt = 2 * kPage;

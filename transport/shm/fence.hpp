@@ -1,7 +1,7 @@
 // Fences for two that one pays for. Who publishes stores, and then looks whether somebody sleeps; who goes to sleep
-// says so, and then looks for news. Both need a fence in between, or each may miss the other's store. Where only one
-// process stores, it can leave its fence out: who goes to sleep, which is seldom and slow anyway, has the kernel run a
-// fence on every processor that such a process runs on (membarrier, some microseconds).
+// says so, and then looks for news. Both need a fence in between, or each may miss the other's store. Who publishes can
+// leave it out: who goes to sleep, which is seldom and slow anyway, has the kernel run a fence on every processor that
+// such a process runs on (membarrier, some microseconds).
 #pragma once
 
 namespace penstock::shm {
