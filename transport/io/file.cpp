@@ -23,6 +23,13 @@ auto retried(Call&& call) {
   return result;
 }
 
+// Where a program's stdout is closed, a file of ours that got its number would be printed into.
+Fd above_standard(int fd) {
+  Fd opened(fd);
+  if (fd < 0 || fd > STDERR_FILENO) return opened;
+  return Fd(::fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+}
+
 Result<void> checked(int result) {
   if (result < 0) return failed();
   return {};
@@ -58,9 +65,10 @@ void Fd::reset() {
 
 Result<Fd> open_nofollow(const std::string& path, int flags) {
   // O_NONBLOCK: a FIFO put in a file's place must not hold the opener up; it means nothing to regular files.
-  const int fd = retried([&] { return ::open(path.c_str(), flags | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); });
-  if (fd < 0) return failed();
-  return Fd(fd);
+  const int all = flags | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  Fd fd = above_standard(retried([&] { return ::open(path.c_str(), all); }));
+  if (!fd) return failed();
+  return fd;
 }
 
 void expect_sequential(int fd) { ::posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL); }
@@ -72,7 +80,7 @@ void read_ahead(const std::string& path, std::uint64_t bytes) {
 
 Result<Fd> create_file(const std::string& path, mode_t mode, int flags) {
   const int all = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | flags;
-  Fd fd(retried([&] { return ::open(path.c_str(), all, mode); }));
+  Fd fd = above_standard(retried([&] { return ::open(path.c_str(), all, mode); }));
   if (!fd) return failed();
   if (::fchmod(fd.get(), mode) < 0) {
     const Error error = error_of(errno);

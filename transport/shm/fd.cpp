@@ -19,6 +19,13 @@ struct flock whole(short type) {
   return range;
 }
 
+// Where a program's stdout is closed, a file of ours that got its number would be printed into.
+Fd above_standard(int fd) {
+  Fd opened(fd);
+  if (fd < 0 || fd > STDERR_FILENO) return opened;
+  return Fd(::fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+}
+
 }  // namespace
 
 Fd::~Fd() {
@@ -59,9 +66,18 @@ void raise_file_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+void reserve_standard_descriptors() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) >= 0) continue;
+    // The lowest free number is this one. Opened the wrong way round, so that its use is an error as before.
+    static_cast<void>(::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY));
+  }
+}
+
 Result<Fd> open_file(const std::string& path, bool writable) {
   // Without O_NONBLOCK a FIFO that somebody put here would hold us up.
-  Fd fd(::open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
+  const int flags = (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+  Fd fd = above_standard(::open(path.c_str(), flags));
   struct stat info {};
   if (!fd || ::fstat(fd.get(), &info) != 0) return tl::unexpected(from_errno(errno));
   if (!S_ISREG(info.st_mode)) return tl::unexpected(Error(Errc::corrupt));
@@ -85,7 +101,7 @@ std::string temporary_name() {
 }
 
 Result<Fd> create_file(const std::string& path, std::uint32_t mode, std::uint64_t bytes) {
-  Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
+  Fd fd = above_standard(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
   if (!fd || ::fchmod(fd.get(), mode) != 0) return tl::unexpected(from_errno(errno));
   if (bytes != 0) {
     if (auto done = allocate(fd.get(), 0, bytes); !done) {
@@ -97,7 +113,7 @@ Result<Fd> create_file(const std::string& path, std::uint32_t mode, std::uint64_
 }
 
 Result<Fd> create_unnamed_file(const std::string& directory, std::uint32_t mode, std::uint64_t bytes) {
-  Fd fd(::open(directory.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, mode));
+  Fd fd = above_standard(::open(directory.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, mode));
   if (!fd || ::fchmod(fd.get(), mode) != 0) return tl::unexpected(from_errno(errno));
   if (auto done = allocate(fd.get(), 0, bytes); !done) return tl::unexpected(done.error());
   return fd;

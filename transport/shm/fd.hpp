@@ -36,6 +36,9 @@ Error from_errno(int error);  // the errno as an Error that says what to do
 
 // For programs of ours, which may have thousands of topics: as many open files as this process is allowed.
 void raise_file_limit();
+// For programs of ours, before they open anything: a closed stdin, stdout or stderr stays one that nobody can read or
+// write, but its number is taken, so that what is meant for it does not go to a file of the bus.
+void reserve_standard_descriptors();
 
 // Regular files alone: what else somebody put in a file's place is Errc::corrupt, and holds nobody up.
 Result<Fd> open_file(const std::string& path, bool writable);

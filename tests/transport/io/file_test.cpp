@@ -58,6 +58,18 @@ TEST(File, ALinkIsNotFollowed) {
   EXPECT_TRUE(open_nofollow(dir / "f", O_RDONLY));
 }
 
+TEST(File, NoneTakesTheNumberOfAClosedStandardStream) {
+  const TempDir dir;
+  const int kept = ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 100);
+  ::close(STDIN_FILENO);
+  const Result<Fd> created = create_file(dir / "f", 0600);
+  const Result<Fd> opened = open_nofollow(dir / "f", O_RDWR);
+  if (kept >= 0) ::dup2(kept, STDIN_FILENO), ::close(kept);
+  ASSERT_TRUE(created && opened);
+  EXPECT_GT(created->get(), STDERR_FILENO);
+  EXPECT_GT(opened->get(), STDERR_FILENO);
+}
+
 TEST(File, OpenOrCreateTellsWhich) {
   const TempDir dir;
   bool created = false;
