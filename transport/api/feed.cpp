@@ -175,8 +175,13 @@ Result<Place> Feed::first() {
   storage::LogReader reader(topic_->directory(), topic_->header().topic_id);
   reader.set_limit(durable_end(*topic_));
   if (auto sought = reader.seek_start(); !sought) return tl::unexpected(name(sought.error(), topic_->directory()));
-  if (const auto at = reader.place()) return Place{at->position, at->offset};
-  return Place{ring.base_position, ring.base_offset};
+  const auto at = reader.place();
+  const Place first = at ? Place{at->position, at->offset} : Place{ring.base_position, ring.base_offset};
+  // A file before it that cannot be read is what the topic begins with: its events count as damaged. Where it stood in
+  // the log only its header told, so from before everything.
+  const auto& names = reader.segments().first_offsets();
+  if (!names.empty() && names.front() < first.offset) return Place{0, names.front()};
+  return first;
 }
 
 // Goes on from a place until an event at or after the wanted offset or time, or the end.

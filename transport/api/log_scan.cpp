@@ -165,6 +165,9 @@ Result<void> Log::Impl::forward(const ScanOptions& options, const LogVisitor& vi
   Place place = start ? Place{start->position, start->offset} : Place{};
   if (live && (!start || !live->durable()))
     place = live->durable() ? Place{live->ring().base_position, live->ring().base_offset} : live->oldest();
+  // None of the files can be read: they are told from the first one's name on.
+  if (live && !start && live->durable() && !reader.segments().empty())
+    place.offset = std::min(place.offset, reader.segments().first_offsets().front());
   const bool by_time = options.from.kind() == StartAt::Kind::time;
   Offset end = stop.offset;
   if (!live && (options.from.kind() == StartAt::Kind::last || options.from.kind() == StartAt::Kind::end))
@@ -379,10 +382,12 @@ Place end_on_disk(const std::string& directory, std::uint64_t topic_id) {
   if (!reader.segments().empty() || reader.seek_start()) {
     const auto& firsts = reader.segments().first_offsets();
     if (firsts.empty() || !reader.seek_offset(firsts.back())) return {};
+    Place end;  // of what can be read: behind it may stand a file that cannot
     for (;;) {
       auto item = reader.next();
       if (!item) return {};
-      if (item->kind == ItemKind::end) return {item->position, item->offset};
+      end = {std::max(end.position, item->next.position), std::max(end.offset, item->next.offset)};
+      if (item->kind == ItemKind::end) return end;
     }
   }
   return {};

@@ -153,6 +153,7 @@ class Recovery {
     if (Result<void> done = set_.refresh(); !done) return tl::unexpected(done.error());
     count_ = set_.size();
     known_ = meta && meta->clean != 0 ? meta->next_offset : 0;
+    if (options_.durable) known_ = std::max(known_, options_.durable->offset);
     if (Result<void> done = settle_last(); !done) return tl::unexpected(done.error());
     if (lost_lines_ != 0) {
       if (Result<void> done = find_highest(); !done) return tl::unexpected(done.error());
@@ -332,7 +333,7 @@ class Recovery {
   RecoverOptions options_;
   Recovered out_;
   std::size_t count_ = 0;    // segments that stay
-  std::uint64_t known_ = 0;  // offsets below were on disk when the topic was stopped cleanly
+  std::uint64_t known_ = 0;  // offsets below were on disk: of a topic that was stopped cleanly, or that runs
   Mark end_;
   // No position is used twice, as far as that can be known.
   std::uint64_t lost_position_ = 0;  // where a removed, empty segment began

@@ -421,6 +421,22 @@ TEST_F(RecoverTest, ARunningTopicWhoseFileLostWhatWasDurableIsTold) {
   EXPECT_EQ(files(), before);
 }
 
+TEST_F(RecoverTest, ARunningTopicsSegmentThatWasCutToNothingIsToldAndKept) {
+  log_.write_sealed(dir_.path());
+  LogBuilder second(log_.mark().offset, log_.mark().position, kNonce + 1);
+  second.event("x");
+  const RecoverOptions options{.durable = Boundary{second.mark().position, second.mark().offset}};
+  for (const std::size_t size : {std::size_t{0}, std::size_t{8192}}) {
+    write_all(second.path_in(dir_.path()), std::vector<std::byte>(size));
+    const auto before = files();
+    const Recovered out = recover(meta_of(0), options);
+    EXPECT_EQ(out.found, RecoveryCase::header_lost);
+    EXPECT_FALSE(out.problems.empty());
+    EXPECT_EQ(out.log_offset, second.mark().offset);
+    EXPECT_EQ(files(), before);
+  }
+}
+
 TEST_F(RecoverTest, ARunningTopicWithoutItsSegmentIsTold) {
   const Recovered out = recover(meta_of(0), {.durable = Boundary{50, 20}});
   EXPECT_EQ(out.problems.size(), 1u);
