@@ -269,6 +269,8 @@ Result<void> create_topic(const StatePtr& state, std::string_view name, const To
   if (options.publish_dedupe > kDedupeMost)
     return refuse(Errc::invalid_argument,
                   title + ": at most " + std::to_string(kDedupeMost) + " ids are remembered at publish.");
+  if (name.ends_with(".dlq") && options.durability == Durability::memory)
+    return refuse(Errc::invalid_argument, title + ": dead letters are kept on disk; choose --durability disk.");
   if (options.compact)
     if (auto may = may_compact(name, options.durability == Durability::disk); !may) return may;
   if (auto may = may_write(*state, title); !may) return may;
