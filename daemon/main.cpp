@@ -67,6 +67,7 @@ class Signals {
     for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
     ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
     ::signal(SIGPIPE, SIG_IGN);
+    ::signal(SIGXFSZ, SIG_IGN);  // a file that must not grow (LimitFSIZE=) is an error that is told
     fd_ = ::signalfd(-1, &set, SFD_CLOEXEC);
   }
   Signals(const Signals&) = delete;
@@ -192,6 +193,12 @@ std::unique_ptr<spdlog::formatter> log_format() {
   return out;
 }
 
+// What was put on stdout has left this process, or that is told.
+int printed() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return kDone;
+  return complain(kFailed, "stdout could not be written; make room there or write elsewhere");
+}
+
 // The word of the command line that nothing took, and what it may have been.
 std::optional<std::string> unknown(const CLI::App& app) {
   const std::vector<std::string> left = app.remaining();
@@ -222,7 +229,10 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);
+    if (error.get_exit_code() == 0) {
+      app.exit(error);
+      return printed();
+    }
     return complain(kUsage, unknown(app).value_or(error.what()) + "; see 'penstockd --help'");
   }
   directory = bus_directory(directory);
@@ -230,7 +240,7 @@ int run(int argc, char** argv) {
     const auto settings = penstock::Bus::settings(directory);
     if (!settings) return complain(settings.error(), directory);
     if (print_config) std::fputs(settings->c_str(), stdout);
-    return kDone;
+    return printed();
   }
   return Program(directory, metrics, force_pwrite).run();
 }
@@ -238,6 +248,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  penstock::shm::reserve_standard_descriptors();
   try {
     penstock::shm::raise_file_limit();
     auto logger = spdlog::stderr_color_mt("penstockd");

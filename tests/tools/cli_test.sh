@@ -58,7 +58,14 @@ code 2 p pub
 code 2 p topic create x --ring 1K
 code 2 p topic create 'a..b'
 code 2 p sub t --group g --lease 3
+code 2 p sub t --group ''
 code 2 p pub t --await tape
+for program in penstock penstockd; do
+  for option in --help --version; do
+    timeout 30 "$PENSTOCK_BIN/$program" $option >/dev/full 2>"$scratch/err"
+    equal "$? $(wc -l <"$scratch/err")" '1 1'
+  done
+done
 code 0 p --help
 code 0 p --version
 grep -qx 'penstock [0-9]*\.[0-9]*\.[0-9]*' "$scratch/out" || say "no version: $(out)"
@@ -70,6 +77,7 @@ code 1 p topic create memory.events --durability memory --ring 1MiB
 code 0 p topic describe memory.events --json
 equal "$(out | jq -c '[.name,.durability,.first_offset,.next_offset,.ring_bytes,.producers]')" \
       '["memory.events","memory",0,0,1048576,0]'
+code 2 p topic create desk.dlq --durability memory
 code 3 p topic describe nothing
 code 2 p topic delete memory.events
 code 0 p topic delete memory.events --dry-run
@@ -109,6 +117,9 @@ equal "$(jq -c '[.offset,.duplicate]' "$scratch/out" | tr '\n' ' ')" '[0,false] 
 equal "$(printf 'b\nc\n' | p --json pub once.only --id-from payload | jq -c '[.offset,.duplicate]' | tr '\n' ' ')" \
       '[1,true] [2,false] '
 equal "$(p topic describe once.only --json | jq .next_offset)" 3
+# Nothing is a payload like any other.
+equal "$(printf '\n\nd\n' | p --json pub once.only --id-from payload | jq -c '[.offset,.duplicate]' | tr '\n' ' ')" \
+      '[3,false] [3,true] [4,false] '
 
 # What retention leaves to groups is chosen when a topic is made, and changed.
 kept() { p topic describe "$1" --json | jq -c '[.retain_unacked,.retention_bytes,.retention_waits_for]'; }
@@ -121,6 +132,17 @@ code 0 p topic set once.only --retain-unacked
 equal "$(kept once.only)" '[true,null,null]'
 code 0 p topic delete kept --yes
 code 0 p topic delete once.only --yes
+
+# A closed stdout is no file of the bus: what cannot be written is not acked.
+p sub memory.events --group closed -n 1 >&- 2>"$scratch/err"
+equal "$? $(wc -l <"$scratch/err")" '1 1'
+p sub memory.events --from 0 -n 1 >&- 2>"$scratch/err"
+equal $? 1
+equal "$(p group describe closed --json | jq -c '[.acked,.redelivered]')" '[0,0]'
+code 0 p group delete closed --yes
+# Nor is a closed stderr, and a limit on files is an error, not a death.
+(ulimit -f 8; p topic create too.large 2>"$scratch/err"; [ $? = 1 ]) || say "ulimit -f: $(cat "$scratch/err")"
+equal "$(wc -l <"$scratch/err")" 1
 
 # Too large: refused with the limit, and what was before it is told.
 { echo small; head -c 300000 /dev/zero | tr '\0' x; echo; echo after; } >"$scratch/large"

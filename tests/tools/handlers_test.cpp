@@ -26,6 +26,14 @@ TEST(HandlersTest, ADeathBySignalIsNamed) {
   EXPECT_EQ(verdict.error_class, "signal-9");
 }
 
+TEST(HandlersTest, ADeathBySignalThatTheShellTellsIsNamedTheSame) {
+  const Verdict verdict = verdict_of(exited(128 + SIGSEGV), "Segmentation fault");
+  EXPECT_EQ(verdict.kind, Verdict::Kind::nak);
+  EXPECT_EQ(verdict.error_class, "signal-11");
+  EXPECT_EQ(verdict_of(exited(128), "").error_class, "exit-128");
+  EXPECT_EQ(verdict_of(exited(200), "").error_class, "exit-200");
+}
+
 std::string last_of(const std::vector<std::string>& pieces) {
   LastLine line;
   for (const std::string& piece : pieces) line.feed(piece);

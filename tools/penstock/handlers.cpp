@@ -66,7 +66,7 @@ int spawn(const std::string& command, const Delivery& delivery, int input, int e
   sigset_t defaults, none;
   sigemptyset(&none);
   sigemptyset(&defaults);
-  for (const int signal : {SIGPIPE, SIGINT, SIGTERM, SIGHUP}) sigaddset(&defaults, signal);
+  for (const int signal : {SIGPIPE, SIGXFSZ, SIGINT, SIGTERM, SIGHUP}) sigaddset(&defaults, signal);
   posix_spawnattr_setsigdefault(&attributes, &defaults);
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setpgroup(&attributes, 0);
@@ -88,6 +88,9 @@ Verdict verdict_of(int status, std::string reason) {
   if (WIFSIGNALED(status)) return {Kind::nak, "signal-" + std::to_string(WTERMSIG(status)), std::move(reason)};
   const int code = WEXITSTATUS(status);
   if (code == 0) return {Kind::ack, {}, {}};
+  // So a shell tells that a signal ended its command, unless it became the command itself.
+  if (code > 128 && code <= 128 + SIGRTMAX)
+    return {Kind::nak, "signal-" + std::to_string(code - 128), std::move(reason)};
   return {code == 100 ? Kind::reject : Kind::nak, "exit-" + std::to_string(code), std::move(reason)};
 }
 

@@ -2,8 +2,11 @@
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <sstream>
 
 #include "api/near.hpp"
+#include "shm/fd.hpp"
+#include "tools/penstock/output.hpp"
 #include "tools/penstock/session.hpp"
 #include "tools/penstock/signals.hpp"
 
@@ -88,6 +91,15 @@ int usage(const CLI::App& app, const CLI::ParseError& error) {
   return complain(kUsage, why + (why.ends_with('?') ? " See '" : "; see '") + command + " --help'");
 }
 
+// --help and --version.
+int print_help(const CLI::App& app, const CLI::ParseError& error) {
+  std::ostringstream text;
+  app.exit(error, text, text);
+  Out out;
+  out << text.str();
+  return out.finish(kDone);
+}
+
 int run(int argc, char** argv) {
   CLI::App app("Events between the processes of one host, through shared memory", "penstock");
   Plan plan;
@@ -104,19 +116,20 @@ int run(int argc, char** argv) {
       "  penstock sub 'payment.*' --group fulfillment --exec ./ship\n"
       "Global options may stand before or after the command. Exit codes: 0 done, 1 failed, 2 usage,\n"
       "3 not found or not running, 4 a check failed, 130 interrupted.");
+  ask_on_signals();
   try {
     app.parse(words(argc, argv));
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    if (error.get_exit_code() == 0) return print_help(app, error);
     return usage(app, error);
   }
-  ask_on_signals();
   return plan.run(plan.globals);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  penstock::shm::reserve_standard_descriptors();
   try {
     return run(argc, argv);
   } catch (const std::bad_alloc&) {

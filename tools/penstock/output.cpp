@@ -60,8 +60,8 @@ int Out::finish(int code) {
   switch (state_) {
     case State::good:
       return code;
-    case State::closed:
-      return kDone;
+    case State::closed:  // quietly; what failed otherwise was told and has failed all the same
+      return code;
     case State::interrupted:
       return kInterrupted;
     case State::failed:

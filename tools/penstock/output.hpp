@@ -25,7 +25,7 @@ class Out {
   bool good() const { return state_ == State::good; }
   // True when whoever read stdout has gone; a look, without writing.
   bool reader_gone();
-  // Writes the rest out; the command's exit code, or what became of stdout: 0 for a closed pipe.
+  // Writes the rest out; the command's exit code, also when a pipe was closed, or what became of stdout.
   int finish(int code);
 
  private:

@@ -19,7 +19,7 @@ using namespace std::chrono_literals;
 constexpr std::size_t kBatchEvents = 512;
 constexpr std::size_t kBatchBytes = 64 << 10;
 constexpr std::size_t kAttributesMost = 64 << 10;  // what keys and ids may add to a line
-constexpr std::size_t kIdTextMost = 1024;          // a longer payload is named by its hash instead
+constexpr std::size_t kIdTextMost = 1024;          // a longer payload, and an empty one, is named by its hash
 constexpr nanoseconds kDaemonGrace = 2s;           // a daemon that is being started again
 
 }  // namespace
@@ -169,7 +169,8 @@ bool Publisher::add(std::string_view text) {
     publish.id = publish.key;
   } else if (options_.id_from == IdFrom::payload) {
     publish.id = text;
-    if (text.size() > kIdTextMost && text.size() <= producer_.max_payload()) {
+    // An empty id would be a generated one.
+    if (text.empty() || (text.size() > kIdTextMost && text.size() <= producer_.max_payload())) {
       publish.id = owned_.emplace_back(EventId::of(text).hex());
     }
   }

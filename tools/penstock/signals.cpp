@@ -38,6 +38,7 @@ void ask_on_signals() {
   sigaction(SIGALRM, &action, nullptr);
   action.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &action, nullptr);
+  sigaction(SIGXFSZ, &action, nullptr);  // a file that must not grow (ulimit -f) is an error that is told
 }
 
 bool stopping() { return asked.load(std::memory_order_relaxed); }

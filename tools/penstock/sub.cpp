@@ -312,7 +312,11 @@ void add_sub(CLI::App& app, Plan& plan) {
   CLI::App* sub_app = app.add_subcommand("sub", "Print events as they come, or handle them as a member of a group");
   auto options = std::make_shared<SubOptions>();
   sub_app->add_option("TOPIC", options->patterns, "Topics, and patterns: * is one word, ** the rest");
-  sub_app->add_option("--group", options->group, "Be a member of this group: each event is acked after it was written");
+  sub_app->add_option("--group", options->group, "Be a member of this group: each event is acked after it was written")
+      ->check([](const std::string& name) {
+        // Of a variable that was not set: who meant to be a member must not only look.
+        return name.empty() ? "the group's name is empty; name one, or leave the option out" : std::string();
+      });
   sub_app->add_option("--from", options->from, "beginning, end, an offset, -N or a time [end; a new group: beginning]")
       ->check([](const std::string& text) {
         const auto start = parse_start(text, current_time());
