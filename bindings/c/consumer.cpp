@@ -1,28 +1,26 @@
 #include "bindings/c/internal.hpp"
 
 using namespace penstock::c;
-using std::chrono::milliseconds;
 
-namespace {
-
-penstock::ConsumerOptions consumer_options(const penstock_consumer_options* given) {
-  using penstock::Expired, penstock::Ordering;
+penstock::ConsumerOptions penstock::c::consumer_options(const penstock_consumer_options* given) {
   const auto options = options_of(given);
-  penstock::ConsumerOptions out;
+  ConsumerOptions out;
   if (options.max_attempts != 0) out.max_attempts = options.max_attempts;
   if (options.max_in_flight != 0) out.max_in_flight = options.max_in_flight;
-  for (size_t i = 0; i < options.backoff_count; ++i) out.backoff.emplace_back(milliseconds(options.backoff_ms[i]));
-  if (options.lease_ms != 0) out.lease = milliseconds(options.lease_ms);
+  for (size_t i = 0; i < options.backoff_count; ++i) out.backoff.push_back(duration(options.backoff_ms[i]));
+  if (options.lease_ms != 0) out.lease = duration(options.lease_ms);
   if (options.dedupe > UINT32_MAX) throw Refused{EINVAL, "dedupe: more ids than a window holds"};
   if (options.dedupe != 0) out.dedupe = static_cast<uint32_t>(std::max<int64_t>(options.dedupe, 0));
-  if (options.dedupe_age_ms != 0) out.dedupe_age = milliseconds(options.dedupe_age_ms);
-  out.ordering = choice(options.ordering, {Ordering::parallel, Ordering::key, Ordering::strict});
-  out.expired = choice(options.expired, {Expired::dlq, Expired::skip});
+  if (options.dedupe_age_ms != 0) out.dedupe_age = duration(options.dedupe_age_ms);
+  out.ordering = choice(options.ordering, kOrderings);
+  out.expired = choice(options.expired, kExpireds);
   out.start = start_of(options.start);
   out.durable_only = options.durable_only != 0;
   out.wait = wait_of(options.wait);
   return out;
 }
+
+namespace {
 
 penstock::NakOptions why(const char* error_class, const char* reason) {
   return {.error_class = text(error_class), .reason = text(reason)};
@@ -80,6 +78,14 @@ int penstock_consumer_ack_through(penstock_consumer* consumer, const char* topic
     return 0;
   });
 }
+int penstock_consumer_settled_through(penstock_consumer* consumer, const penstock_place* ends, size_t count) {
+  return guarded([&] {
+    std::vector<std::pair<std::string, penstock::Offset>> wanted;
+    for (size_t i = 0; i < count; ++i) wanted.emplace_back(text(ends[i].topic), ends[i].offset);
+    const auto through = consumer->consumer.settled_through(wanted);
+    return through ? int(*through) : failed(through.error());
+  });
+}
 int penstock_consumer_await_settled(penstock_consumer* consumer, int64_t timeout_ms) {
   return guarded([&] { return settled(consumer->consumer.await_settled(timeout(timeout_ms))); });
 }
@@ -112,7 +118,7 @@ int penstock_delivery_nak_after(penstock_delivery* delivery, int64_t delay_ms, c
                                 const char* reason) {
   return guarded([&] {
     auto options = why(error_class, reason);
-    options.delay = milliseconds(delay_ms);
+    options.delay = duration(delay_ms);
     return settled(delivery->delivery.nak(options));
   });
 }
@@ -123,6 +129,6 @@ int penstock_delivery_release(penstock_delivery* delivery) {
   return guarded([&] { return settled(delivery->delivery.release()); });
 }
 int penstock_delivery_extend(penstock_delivery* delivery, int64_t duration_ms) {
-  return guarded([&] { return settled(delivery->delivery.extend(milliseconds(duration_ms))); });
+  return guarded([&] { return settled(delivery->delivery.extend(duration(duration_ms))); });
 }
 void penstock_delivery_free(penstock_delivery* delivery) { delete delivery; }

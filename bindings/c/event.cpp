@@ -43,6 +43,12 @@ const char* penstock_event_header_at(const penstock_event* event, size_t index, 
   *value = bytes(header.value, size);
   return bytes(header.name, name_size);
 }
+int64_t penstock_event_deliver_at_ns(const penstock_event* event) {
+  return nanoseconds_of(event->view.deliver_at().value_or(penstock::Timestamp{}));
+}
+int64_t penstock_event_expires_at_ns(const penstock_event* event) {
+  return nanoseconds_of(event->view.expires_at().value_or(penstock::Timestamp{}));
+}
 void penstock_event_id(const penstock_event* event, uint8_t id[16]) {
   std::memcpy(id, event->view.id().bytes.data(), 16);
 }

@@ -114,18 +114,44 @@ std::optional<T> choice(int given, std::initializer_list<T> known) {
     throw Refused{EINVAL, "a number that stands for no choice; use the names of penstock.h"};
   return known.begin()[given - 1];
 }
+template <class T>
+int number_of(T given, std::initializer_list<T> known) {
+  return static_cast<int>(std::find(known.begin(), known.end(), given) - known.begin()) + 1;
+}
+inline constexpr std::initializer_list<Ordering> kOrderings{Ordering::parallel, Ordering::key, Ordering::strict};
+inline constexpr std::initializer_list<Expired> kExpireds{Expired::dlq, Expired::skip};
 inline Wait wait_of(int given) { return choice(given, {Wait::spin, Wait::yield}).value_or(Wait::sleep); }
 std::optional<StartAt> start_of(const penstock_start& given);
+ConsumerOptions consumer_options(const penstock_consumer_options* given);
+
+// What an answer points into: kept until this thread's next answer of the same type.
+template <class Info>
+Info& last_told(Info&& info) {
+  thread_local std::optional<Info> kept;
+  return kept.emplace(std::move(info));
+}
+inline const char* text_or_null(const std::optional<std::string>& text) { return text ? text->c_str() : nullptr; }
+
+// Shows each to a visitor until it has enough.
+template <class T, class Visit>
+int visit_all(const std::vector<T>& all, Visit&& visit) {
+  for (const T& each : all)
+    if (visit(each) != 0) break;
+  return 0;
+}
 
 inline std::string_view text(const char* given) {
   return given != nullptr ? std::string_view(given) : std::string_view();
 }
-// Negative: for ever.
-inline std::chrono::nanoseconds timeout(std::int64_t ms) {
-  using std::chrono::milliseconds, std::chrono::nanoseconds;
-  constexpr nanoseconds kForEver = nanoseconds::max() / 4;  // added to a clock it stays in range
-  return ms < 0 || ms > std::chrono::duration_cast<milliseconds>(kForEver).count() ? kForEver : milliseconds(ms);
+// What is too long to be counted is as good as for ever, and stays in range when it is added to a clock.
+inline constexpr std::chrono::nanoseconds kForEver = std::chrono::nanoseconds::max() / 4;
+inline std::chrono::nanoseconds duration(std::int64_t ms) {
+  using std::chrono::milliseconds;
+  if (ms < 0) throw Refused{EINVAL, "a duration is not below 0"};
+  return ms > std::chrono::duration_cast<milliseconds>(kForEver).count() ? kForEver : milliseconds(ms);
 }
+// Negative: for ever.
+inline std::chrono::nanoseconds timeout(std::int64_t ms) { return ms < 0 ? kForEver : duration(ms); }
 std::vector<std::string> names(const char* const* given, std::size_t count);
 
 // What readers and consumers have in common.
@@ -150,6 +176,10 @@ int event_fd_of(Handle& handle) {
 }
 
 inline std::int64_t nanoseconds_of(Timestamp time) { return time.time_since_epoch().count(); }
+// Rounded up: a little is not nothing.
+inline std::int64_t milliseconds_of(std::chrono::nanoseconds time) {
+  return std::chrono::ceil<std::chrono::milliseconds>(time).count();
+}
 inline int count_of(std::size_t handled) { return static_cast<int>(handled); }
 inline std::size_t at_most(std::size_t wanted) { return std::min<std::size_t>(wanted, 1u << 30); }
 

@@ -17,7 +17,7 @@ penstock::PublishOptions publish_options(const penstock_event_options* given) {
     out.headers.push_back({text(header.name), {static_cast<const char*>(header.value), header.size}});
   }
   if (options.deliver_at_ns != 0) out.deliver_at = penstock::Timestamp(std::chrono::nanoseconds(options.deliver_at_ns));
-  if (options.ttl_ms != 0) out.ttl = std::chrono::milliseconds(options.ttl_ms);
+  if (options.ttl_ms != 0) out.ttl = duration(options.ttl_ms);
   return out;
 }
 
@@ -37,6 +37,7 @@ int penstock_producer_open(penstock_bus* bus, const char* topic, const penstock_
     chosen.create = options.must_exist == 0;
     if (options.block_ms != 0) chosen.block = timeout(std::max<int64_t>(options.block_ms, 0));
     chosen.precise_clock = options.precise_clock != 0;
+    chosen.wait = wait_of(options.wait);
     auto producer = bus->bus.producer(text(topic), chosen);
     if (!producer) return failed(producer.error());
     *out = new penstock_producer{std::move(*producer)};

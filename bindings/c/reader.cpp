@@ -43,3 +43,11 @@ int penstock_reader_event_fd(penstock_reader* reader) {
 void penstock_reader_interrupt(penstock_reader* reader) { reader->reader.interrupt(); }
 uint64_t penstock_reader_missed(const penstock_reader* reader) { return reader->reader.missed(); }
 uint64_t penstock_reader_damaged(const penstock_reader* reader) { return reader->reader.damaged(); }
+int penstock_reader_places(const penstock_reader* reader, penstock_place_visitor visitor, void* context) {
+  return guarded([&] {
+    return visit_all(reader->reader.places(), [&](const auto& each) {
+      const penstock_place place{each.first.c_str(), each.second};
+      return visitor(context, &place);
+    });
+  });
+}

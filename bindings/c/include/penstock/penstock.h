@@ -9,7 +9,8 @@
  * versions can add fields; a zero or NULL field of options means the default. Options that a program compiled against a
  * later version sets and this library does not know are refused: -E2BIG. A negative timeout waits for ever. Text is
  * UTF-8 that ends with NUL; payloads, keys and headers' values are bytes with a size. Times are nanoseconds since the
- * epoch, UTC.
+ * epoch, UTC. Text and arrays in an answer live until the thread's next call of the same name; in what a visitor is
+ * given, until it returns. A visitor returns 0 to go on; anything else stops, and is not an error.
  *
  * - -EAGAIN: nothing came within the timeout
  * - -ETIMEDOUT: a deadline passed
@@ -72,6 +73,30 @@ PENSTOCK_API int penstock_bus_open(const char* directory, const penstock_bus_opt
 /* The bus stays; close what was opened from it before. */
 PENSTOCK_API void penstock_bus_close(penstock_bus* bus);
 
+/* A bus as it is now. */
+typedef struct penstock_bus_info {
+  size_t struct_size;
+  uint64_t shm_bytes;
+  uint64_t disk_bytes;
+  uint32_t topics;
+  uint32_t groups;
+  uint32_t handles;      /* the living */
+  uint32_t daemon_pid;   /* 0: no daemon runs */
+  const char* live_path; /* its side in shared memory */
+  const char* backend;   /* io_uring or pwrite; "" without a daemon */
+  int uring_error;       /* the errno for which it is not io_uring; 0: it is, or pwrite was asked for */
+} penstock_bus_info;
+
+/* Fills in `info`, whose struct_size the caller sets. */
+PENSTOCK_API int penstock_bus_describe(penstock_bus* bus, penstock_bus_info* info);
+/* Removes the shared-memory side of a bus that nobody uses. -EBUSY: the sentence names who does. */
+PENSTOCK_API int penstock_bus_unload(const char* directory);
+/* Removes the bus with all it holds. -EBUSY as above. */
+PENSTOCK_API int penstock_bus_remove(const char* directory);
+
+/* Called for each name. */
+typedef int (*penstock_name_visitor)(void* context, const char* name);
+
 /* Where a reader or a new group begins. */
 enum {
   PENSTOCK_START_DEFAULT = 0, /* a group: the beginning; a reader: the end */
@@ -86,6 +111,14 @@ typedef struct penstock_start {
   int from;
   int64_t value;
 } penstock_start;
+
+/* A topic, and the offset of the next event there. */
+typedef struct penstock_place {
+  const char* topic;
+  uint64_t offset;
+} penstock_place;
+/* Called for each place. */
+typedef int (*penstock_place_visitor)(void* context, const penstock_place* place);
 
 /* How a handle waits. */
 enum { PENSTOCK_WAIT_SLEEP = 0, PENSTOCK_WAIT_SPIN = 1, PENSTOCK_WAIT_YIELD = 2 };
@@ -107,6 +140,7 @@ typedef struct penstock_topic_options {
   uint32_t publish_dedupe; /* an id is refused while it is among this many newest events */
   int single_producer;
   int compact;
+  int retain_unacked; /* 1: as penstock_topic_retain_unacked */
 } penstock_topic_options;
 
 /* A topic as it is now. */
@@ -120,10 +154,31 @@ typedef struct penstock_topic_info {
   uint32_t producers; /* living handles */
   uint32_t readers;
   int durable_error; /* errno of a daemon that cannot write, or 0 */
+  /* What it was made with, or changed to. */
+  int durability; /* PENSTOCK_DISK or PENSTOCK_MEMORY */
+  int full;       /* PENSTOCK_FULL_BLOCK, FAIL or DROP_OLDEST */
+  int single_producer;
+  int compact;
+  int retain_unacked;
+  uint32_t publish_dedupe;
+  uint64_t max_payload;
+  uint64_t retention_bytes; /* 0: no bound */
+  int64_t retention_ms;
+  uint64_t shm_bytes; /* that its live file takes, the ring included */
+  /* Who holds it up; NULL: nobody. */
+  const char* blocked_by;           /* readers, by an open claim; or producers, by what was not read */
+  const char* compaction_waits_for; /* the group whose unsettled events keep older ones */
+  const char* retention_waits_for;  /* the group whose unsettled event keeps the oldest segment */
 } penstock_topic_info;
 
 /* -EEXIST when there is one of that name. `options` may be NULL. */
 PENSTOCK_API int penstock_topic_create(penstock_bus* bus, const char* topic, const penstock_topic_options* options);
+/* The topics' names, sorted. */
+PENSTOCK_API int penstock_topic_list(penstock_bus* bus, penstock_name_visitor visitor, void* context);
+/* How much of a durable topic is kept on disk; 0: no bound. Whole segments go, the oldest first. */
+PENSTOCK_API int penstock_topic_retention(penstock_bus* bus, const char* topic, uint64_t bytes, int64_t time_ms);
+/* 1: of each key the newest event alone is kept on disk; 0: all are. Durable topics. */
+PENSTOCK_API int penstock_topic_compact(penstock_bus* bus, const char* topic, int compact);
 /* 1: retention waits until every group that wants the topic has settled its events; 0: it waits only for what groups
  * have taken. A group that is forgotten then keeps the log for ever. */
 PENSTOCK_API int penstock_topic_retain_unacked(penstock_bus* bus, const char* topic, int retain);
@@ -140,6 +195,7 @@ typedef struct penstock_producer_options {
   int must_exist;    /* 1: -ENOENT instead of making a missing topic */
   int64_t block_ms;  /* how long to wait for a full ring; 0: 10000; negative: not at all */
   int precise_clock; /* 1: events are stamped by CLOCK_REALTIME, not its coarse sister */
+  int wait;          /* for the disk, in penstock_await_durable */
 } penstock_producer_options;
 
 /* A header of an event. */
@@ -249,6 +305,10 @@ PENSTOCK_API const void* penstock_event_header(const penstock_event* event, cons
  */
 PENSTOCK_API const char* penstock_event_header_at(const penstock_event* event, size_t index, size_t* name_size,
                                                   const void** value, size_t* size);
+/* Groups do not get it before; 0: it was published without. */
+PENSTOCK_API int64_t penstock_event_deliver_at_ns(const penstock_event* event);
+/* Groups do not get it after; 0: it has no time to live. */
+PENSTOCK_API int64_t penstock_event_expires_at_ns(const penstock_event* event);
 /* The 128-bit id, by which events are deduplicated. */
 PENSTOCK_API void penstock_event_id(const penstock_event* event, uint8_t id[16]);
 /* -ENOENT when the event is no dead letter; a delivery's: when it was not redriven. */
@@ -310,6 +370,10 @@ PENSTOCK_API void penstock_consumer_interrupt(penstock_consumer* consumer);
 /* Acks what this member holds of the topic, up to and including the offset. `acked`: how many; may be NULL. */
 PENSTOCK_API int penstock_consumer_ack_through(penstock_consumer* consumer, const char* topic, uint64_t offset,
                                                uint64_t* acked);
+/* 1: every event before these ends, of topics that the group consumes, is settled; 0: not yet. Dead letters that the
+ * daemon still has to move count as unsettled. */
+PENSTOCK_API int penstock_consumer_settled_through(penstock_consumer* consumer, const penstock_place* ends,
+                                                   size_t count);
 /* Waits until all that this member settled survives a power cut. */
 PENSTOCK_API int penstock_consumer_await_settled(penstock_consumer* consumer, int64_t timeout_ms);
 /* Events that were gone before the group came to them. */
@@ -375,10 +439,12 @@ PENSTOCK_API void penstock_reader_interrupt(penstock_reader* reader);
 PENSTOCK_API uint64_t penstock_reader_missed(const penstock_reader* reader);
 /* Offsets on disk that could not be read. */
 PENSTOCK_API uint64_t penstock_reader_damaged(const penstock_reader* reader);
+/* The topics it reads, each with the next offset it expects. */
+PENSTOCK_API int penstock_reader_places(const penstock_reader* reader, penstock_place_visitor visitor, void* context);
 
 /* ---- Groups and their dead letters ---- */
 
-/* Where a group stands in one topic. */
+/* Where a group stands in one topic. The counts of deliveries begin with the group. */
 typedef struct penstock_group_info {
   size_t struct_size;
   uint64_t committed; /* the first unsettled event */
@@ -387,12 +453,86 @@ typedef struct penstock_group_info {
   uint64_t in_flight;
   uint64_t retrying; /* waiting for a retry, or for the daemon to move them to the dead-letter queue */
   uint64_t delivered, acked, redelivered, duplicates_skipped, dead_lettered;
-  uint32_t members;
+  uint32_t members;          /* living handles, of the whole group */
+  uint64_t queued;           /* ordered by key: taken, and behind an earlier event of their key */
+  uint64_t full;             /* how often fresh events had to wait since as many were unsettled as a group can hold */
+  uint64_t missed;           /* overwritten or removed before the group came to them */
+  uint64_t damaged;          /* offsets on disk that could not be read */
+  int64_t oldest_pending_ms; /* since the oldest unsettled event was published; 0: all is settled */
+  uint64_t shm_bytes;        /* that the group's place in the topic takes */
+  const char* topic;
+  const char* dead_letters_wait; /* what keeps the daemon from moving dead letters; NULL: nothing */
 } penstock_group_info;
 
+/* What a group subscribes to, and its options. */
+typedef struct penstock_group_settings {
+  size_t struct_size;
+  const char* const* topics; /* names and patterns */
+  size_t topic_count;
+  int paused;
+  uint32_t members;  /* living handles */
+  uint64_t redriven; /* dead letters given back since the group began */
+  uint32_t max_attempts;
+  uint32_t max_in_flight;
+  const int64_t* backoff_ms;
+  size_t backoff_count;
+  int64_t lease_ms;
+  uint32_t dedupe;       /* 0: off */
+  int64_t dedupe_age_ms; /* 0: none */
+  int ordering;          /* PENSTOCK_PARALLEL, BY_KEY or STRICT */
+  int expired;           /* PENSTOCK_EXPIRED_DLQ or SKIP */
+} penstock_group_settings;
+
+/* An event that a group took and has not settled. */
+typedef struct penstock_pending_info {
+  size_t struct_size; /* the library's, in this and other things that visitors are given */
+  const char* topic;
+  uint64_t offset;
+  const char* state;  /* leased, waiting, queued (behind another of its key), dead */
+  const char* member; /* who has it, or had it last */
+  uint32_t attempts;  /* failed so far */
+  uint32_t delivered; /* times handed out */
+  int64_t due_ns;     /* the lease's end, or when it comes back */
+  const char* error_class;
+  const char* reason; /* of the last failure */
+} penstock_pending_info;
+
+/* In a group ordered by key: a key with an unsettled event, which its later events wait for. */
+typedef struct penstock_key_info {
+  size_t struct_size;
+  const char* topic;
+  const char* key; /* bytes; NULL: the event can no longer be read */
+  size_t key_size;
+  uint64_t offset;   /* the event's */
+  const char* state; /* leased, retrying */
+  uint32_t attempt;  /* failed attempts + 1 */
+  uint64_t behind;   /* events of the key that wait for it, of those the group has come to */
+  int64_t since_ns;  /* when the group took the event */
+} penstock_key_info;
+
+/* Called for each topic of a group, unsettled event, or key. */
+typedef int (*penstock_group_visitor)(void* context, const penstock_group_info* info);
+typedef int (*penstock_pending_visitor)(void* context, const penstock_pending_info* info); /* as above */
+typedef int (*penstock_key_visitor)(void* context, const penstock_key_info* info);         /* as above */
+
+/* The groups' names, sorted. */
+PENSTOCK_API int penstock_group_list(penstock_bus* bus, penstock_name_visitor visitor, void* context);
 /* Fills in `info`, whose struct_size the caller sets. */
 PENSTOCK_API int penstock_group_describe(penstock_bus* bus, const char* group, const char* topic,
                                          penstock_group_info* info);
+/* The same of each topic that the group wants, and of its dead-letter queue while redriven letters are under way. */
+PENSTOCK_API int penstock_group_topics(penstock_bus* bus, const char* group, penstock_group_visitor visitor,
+                                       void* context);
+/* Fills in `settings`, whose struct_size the caller sets. */
+PENSTOCK_API int penstock_group_get(penstock_bus* bus, const char* group, penstock_group_settings* settings);
+/* Changes its options, and its subscriptions unless `count` is 0; what is zero in the options stays as it is. */
+PENSTOCK_API int penstock_group_set(penstock_bus* bus, const char* group, const char* const* topics, size_t count,
+                                    const penstock_consumer_options* options);
+/* Events that are leased, wait or are to be dead letters, by topic and offset. */
+PENSTOCK_API int penstock_group_pending(penstock_bus* bus, const char* group, penstock_pending_visitor visitor,
+                                        void* context);
+/* The keys that have an unsettled event, by topic and offset. */
+PENSTOCK_API int penstock_group_keys(penstock_bus* bus, const char* group, penstock_key_visitor visitor, void* context);
 /* It goes on there in all its topics; what was in flight is given up. */
 PENSTOCK_API int penstock_group_seek(penstock_bus* bus, const char* group, penstock_start to);
 /* 1: gives its members nothing until it is called with 0, also after a restart. */
@@ -400,7 +540,7 @@ PENSTOCK_API int penstock_group_pause(penstock_bus* bus, const char* group, int 
 /* Removes it and its progress; its dead letters stay. */
 PENSTOCK_API int penstock_group_delete(penstock_bus* bus, const char* group);
 
-/* Return 0 to go on; anything else stops, and is not an error. */
+/* Called for each letter. */
 typedef int (*penstock_letter_visitor)(void* context, const penstock_event* event);
 /* The group's dead letters that are neither redriven nor purged, oldest first. penstock_event_dead_letter has their
  * history, penstock_event_offset the number that redrive and purge take. */
