@@ -38,7 +38,7 @@ fi
 # information is mostly of what is inside.
 cc -E -P -I "$headers" -include penstock/penstock.h -x c /dev/null | tr '\n' ' ' |
   sed -E 's/__attribute__\(\(visibility\("default"\)\)\)([^;]*);/\1 { __builtin_trap(); }/g' >"$work/surface.c"
-cc -std=c11 -g -shared -fPIC -o "$work/surface.so" "$work/surface.c"
+(cd "$work" && cc -std=c11 -g -shared -fPIC -o surface.so surface.c)  # so named in the baseline
 if [ "${1:-}" = --update ]; then
   abidw --no-show-locs --no-corpus-path --no-comp-dir-path "$work/surface.so" --out-file "$baseline"
   exit 0
