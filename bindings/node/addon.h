@@ -103,6 +103,9 @@ bool integers_of(napi_env env, napi_value array, int64_t* out, uint32_t count);
 /* A Buffer, typed array, DataView or ArrayBuffer: its own bytes. */
 bool bytes_of(napi_env env, napi_value value, const void** bytes, size_t* size);
 bool names_of(napi_env env, napi_value array, Arena* from, const char*** names, size_t* count);
+/* What a call on a bus and a name does: (bus, name, ...). */
+typedef napi_value (*NamedCall)(Call*, penstock_bus*, const char* name);
+napi_value named(Call* with, NamedCall body);
 /* A string, or a null-like: NULL. */
 #define TEXT(with, index, from, place) text_of((with)->env, (with)->arguments[index], from, place, NULL)
 
@@ -110,8 +113,17 @@ bool names_of(napi_env env, napi_value array, Arena* from, const char*** names, 
 
 napi_value undefined_of(napi_env env);
 napi_value number_value(napi_env env, double number);
-napi_value offset_value(napi_env env, uint64_t offset);             /* a bigint */
+napi_value offset_value(napi_env env, uint64_t offset); /* a bigint */
+napi_value time_value(napi_env env, int64_t ns);        /* a bigint */
+napi_value boolean_value(napi_env env, int given);
 napi_value bytes_text(napi_env env, const char* text, size_t size); /* NULL: undefined */
+napi_value text_value(napi_env env, const char* text);              /* NULL: undefined */
+napi_value id_value(napi_env env, const uint8_t id[16]);            /* as hexadecimal digits */
+typedef struct Property {
+  const char* name;
+  napi_value value;
+} Property;
+napi_value object_of(napi_env env, const Property* properties, size_t count);
 /* An event in the order that Event in index.js reads. */
 napi_value event_value(napi_env env, const penstock_event* event);
 napi_value letter_value(napi_env env, const penstock_event* event); /* undefined when it is no dead letter */

@@ -1,4 +1,4 @@
-/* The bus, its topics and groups. */
+/* The bus and its topics. */
 #include "bindings/node/addon.h"
 
 #include <stdlib.h>
@@ -47,9 +47,7 @@ static napi_value bus_open(Call* with) {
   return out;
 }
 
-/* A call on a bus and a name: (bus, name, ...). */
-typedef napi_value (*NamedCall)(Call*, penstock_bus*, const char* name);
-static napi_value named(Call* with, NamedCall body) {
+napi_value named(Call* with, NamedCall body) {
   Arena text = {0};
   const char* name = NULL;
   napi_value out = NULL;
@@ -60,8 +58,8 @@ static napi_value named(Call* with, NamedCall body) {
 }
 
 static napi_value create(Call* with, penstock_bus* on, const char* topic) {
-  int64_t given[9];
-  if (!integers_of(with->env, with->arguments[2], given, 9)) return NULL;
+  int64_t given[10];
+  if (!integers_of(with->env, with->arguments[2], given, 10)) return NULL;
   const penstock_topic_options options = {
       .struct_size = sizeof options,
       .durability = (int)given[0],
@@ -73,6 +71,7 @@ static napi_value create(Call* with, penstock_bus* on, const char* topic) {
       .publish_dedupe = (uint32_t)given[6],
       .single_producer = given[7] != 0,
       .compact = given[8] != 0,
+      .retain_unacked = given[9] != 0,
   };
   return done(with, penstock_topic_create(on, topic, &options));
 }
@@ -83,16 +82,27 @@ static napi_value delete_topic(Call* with, penstock_bus* on, const char* topic) 
 }
 static napi_value topic_delete(Call* with) { return named(with, delete_topic); }
 
-typedef struct Property {
-  const char* name;
-  napi_value value;
-} Property;
-static napi_value object_of(napi_env env, const Property* properties, size_t count) {
-  napi_value out = NULL;
-  napi_create_object(env, &out);
-  for (size_t i = 0; i < count; ++i) napi_set_named_property(env, out, properties[i].name, properties[i].value);
-  return out;
+static napi_value retain(Call* with, penstock_bus* on, const char* topic) {
+  int64_t wanted = 0;
+  if (!integer_of(with->env, with->arguments[2], &wanted)) return NULL;
+  return done(with, penstock_topic_retain_unacked(on, topic, wanted != 0));
 }
+static napi_value topic_retain_unacked(Call* with) { return named(with, retain); }
+
+static napi_value compact(Call* with, penstock_bus* on, const char* topic) {
+  int64_t wanted = 0;
+  if (!integer_of(with->env, with->arguments[2], &wanted)) return NULL;
+  return done(with, penstock_topic_compact(on, topic, wanted != 0));
+}
+static napi_value topic_compact(Call* with) { return named(with, compact); }
+
+/* (bus, topic, [bytes, milliseconds]) */
+static napi_value keep(Call* with, penstock_bus* on, const char* topic) {
+  int64_t limits[2];
+  if (!integers_of(with->env, with->arguments[2], limits, 2)) return NULL;
+  return done(with, penstock_topic_retention(on, topic, (uint64_t)limits[0], limits[1]));
+}
+static napi_value topic_retention(Call* with) { return named(with, keep); }
 
 static napi_value describe_topic(Call* with, penstock_bus* on, const char* topic) {
   napi_env env = with->env;
@@ -108,105 +118,91 @@ static napi_value describe_topic(Call* with, penstock_bus* on, const char* topic
       {"producers", number_value(env, info.producers)},
       {"readers", number_value(env, info.readers)},
       {"durableError", number_value(env, info.durable_error)},
+      {"shmBytes", number_value(env, (double)info.shm_bytes)},
+      {"blockedBy", text_value(env, info.blocked_by)},
+      {"compactionWaitsFor", text_value(env, info.compaction_waits_for)},
+      {"retentionWaitsFor", text_value(env, info.retention_waits_for)},
+      {"durability", number_value(env, info.durability)},
+      {"full", number_value(env, info.full)},
+      {"singleProducer", boolean_value(env, info.single_producer)},
+      {"compact", boolean_value(env, info.compact)},
+      {"retainUnacked", boolean_value(env, info.retain_unacked)},
+      {"publishDedupe", number_value(env, info.publish_dedupe)},
+      {"maxPayload", number_value(env, (double)info.max_payload)},
+      {"retentionBytes", number_value(env, (double)info.retention_bytes)},
+      {"retentionTime", number_value(env, (double)info.retention_ms)},
   };
   return object_of(env, told, sizeof told / sizeof *told);
 }
 static napi_value topic_describe(Call* with) { return named(with, describe_topic); }
 
-const Method bus_methods[] = {
-    {"busOpen", bus_open},         {"busClose", bus_close},           {"topicCreate", topic_create},
-    {"topicDelete", topic_delete}, {"topicDescribe", topic_describe}, {NULL, NULL}};
+/* Names in an array. */
+struct Names {
+  napi_env env;
+  napi_value found;
+  uint32_t count;
+};
+static int take_name(void* context, const char* name) {
+  struct Names* names = context;
+  napi_set_element(names->env, names->found, names->count++, text_value(names->env, name));
+  return 0;
+}
+static napi_value names_of_all(Call* with, int (*list)(penstock_bus*, penstock_name_visitor, void*)) {
+  struct Names names = {.env = with->env};
+  const Bus* on = handle_of(with, with->arguments[0], BUS);
+  if (on == NULL) return NULL;
+  napi_create_array(with->env, &names.found);
+  const int code = list(on->open, take_name, &names);
+  return code != 0 ? failed(with, code) : names.found;
+}
+static napi_value topic_list(Call* with) { return names_of_all(with, penstock_topic_list); }
+static napi_value group_list(Call* with) { return names_of_all(with, penstock_group_list); }
 
-static napi_value describe_group(Call* with, penstock_bus* on, const char* group) {
+static napi_value bus_describe(Call* with) {
   napi_env env = with->env;
-  Arena text = {0};
-  const char* topic = NULL;
-  penstock_group_info info = {.struct_size = sizeof info};
-  const bool given = TEXT(with, 2, &text, &topic);
-  const int code = given ? penstock_group_describe(on, group, topic, &info) : 0;
-  arena_free(&text);
-  if (!given) return NULL;
+  penstock_bus_info info = {.struct_size = sizeof info};
+  const Bus* on = handle_of(with, with->arguments[0], BUS);
+  if (on == NULL) return NULL;
+  const int code = penstock_bus_describe(on->open, &info);
   if (code != 0) return failed(with, code);
+  const bool runs = info.daemon_pid != 0;
   const Property told[] = {
-      {"committed", offset_value(env, info.committed)},
-      {"nextOffset", offset_value(env, info.next_offset)},
-      {"lag", number_value(env, (double)info.lag)},
-      {"inFlight", number_value(env, (double)info.in_flight)},
-      {"retrying", number_value(env, (double)info.retrying)},
-      {"delivered", number_value(env, (double)info.delivered)},
-      {"acked", number_value(env, (double)info.acked)},
-      {"redelivered", number_value(env, (double)info.redelivered)},
-      {"duplicatesSkipped", number_value(env, (double)info.duplicates_skipped)},
-      {"deadLettered", number_value(env, (double)info.dead_lettered)},
-      {"members", number_value(env, info.members)},
+      {"livePath", text_value(env, info.live_path)},
+      {"shmBytes", number_value(env, (double)info.shm_bytes)},
+      {"diskBytes", number_value(env, (double)info.disk_bytes)},
+      {"topics", number_value(env, info.topics)},
+      {"groups", number_value(env, info.groups)},
+      {"handles", number_value(env, info.handles)},
+      {"daemonPid", runs ? number_value(env, info.daemon_pid) : undefined_of(env)},
+      {"backend", text_value(env, runs ? info.backend : NULL)},
+      {"uringError", number_value(env, info.uring_error)},
   };
   return object_of(env, told, sizeof told / sizeof *told);
 }
-static napi_value group_describe(Call* with) { return named(with, describe_group); }
 
-static napi_value seek_group(Call* with, penstock_bus* on, const char* group) {
-  int64_t start[2];
-  if (!integers_of(with->env, with->arguments[2], start, 2)) return NULL;
-  return done(with, penstock_group_seek(on, group, (penstock_start){(int)start[0], start[1]}));
+/* A call on a directory: (directory). */
+static napi_value of_directory(Call* with, int (*act)(const char*)) {
+  Arena text = {0};
+  const char* directory = NULL;
+  napi_value out = NULL;
+  if (TEXT(with, 0, &text, &directory)) out = done(with, act(directory));
+  arena_free(&text);
+  return out;
 }
-static napi_value group_seek(Call* with) { return named(with, seek_group); }
+static napi_value bus_unload(Call* with) { return of_directory(with, penstock_bus_unload); }
+static napi_value bus_remove(Call* with) { return of_directory(with, penstock_bus_remove); }
 
-static napi_value pause_group(Call* with, penstock_bus* on, const char* group) {
-  int64_t paused = 0;
-  if (!integer_of(with->env, with->arguments[2], &paused)) return NULL;
-  return done(with, penstock_group_pause(on, group, (int)paused));
-}
-static napi_value group_pause(Call* with) { return named(with, pause_group); }
-
-static napi_value delete_group(Call* with, penstock_bus* on, const char* group) {
-  return done(with, penstock_group_delete(on, group));
-}
-static napi_value group_delete(Call* with) { return named(with, delete_group); }
-
-/* Events and letters in turns, at most so many letters. */
-struct Letters {
-  napi_env env;
-  napi_value found;
-  int64_t most;
-  uint32_t count;
-};
-static int take_letter(void* context, const penstock_event* event) {
-  struct Letters* letters = context;
-  if (letters->count >= letters->most) return 1;
-  napi_set_element(letters->env, letters->found, 2 * letters->count, event_value(letters->env, event));
-  napi_set_element(letters->env, letters->found, 2 * letters->count + 1, letter_value(letters->env, event));
-  ++letters->count;
-  return 0;
-}
-static napi_value list_letters(Call* with, penstock_bus* on, const char* group) {
-  struct Letters letters = {.env = with->env};
-  if (!integer_of(with->env, with->arguments[2], &letters.most)) return NULL;
-  napi_create_array(with->env, &letters.found);
-  const int code = penstock_dead_letters(on, group, take_letter, &letters);
-  return code != 0 ? failed(with, code) : letters.found;
-}
-static napi_value dead_letters(Call* with) { return named(with, list_letters); }
-
-static napi_value of_letter(Call* with, const char* group, int (*act)(penstock_bus*, const char*, uint64_t),
-                            penstock_bus* on) {
-  int64_t letter = 0;
-  if (!integer_of(with->env, with->arguments[2], &letter)) return NULL;
-  return done(with, act(on, group, (uint64_t)letter));
-}
-static napi_value redrive_letter(Call* with, penstock_bus* on, const char* group) {
-  return of_letter(with, group, penstock_redrive, on);
-}
-static napi_value redrive(Call* with) { return named(with, redrive_letter); }
-static napi_value purge_letter(Call* with, penstock_bus* on, const char* group) {
-  return of_letter(with, group, penstock_purge, on);
-}
-static napi_value purge(Call* with) { return named(with, purge_letter); }
-
-const Method group_methods[] = {{"groupDescribe", group_describe},
-                                {"groupSeek", group_seek},
-                                {"groupPause", group_pause},
-                                {"groupDelete", group_delete},
-                                {"deadLetters", dead_letters},
-                                {"redrive", redrive},
-                                {"purge", purge},
-                                {NULL, NULL}};
+const Method bus_methods[] = {{"busOpen", bus_open},
+                              {"busClose", bus_close},
+                              {"busDescribe", bus_describe},
+                              {"busUnload", bus_unload},
+                              {"busRemove", bus_remove},
+                              {"topicList", topic_list},
+                              {"topicCreate", topic_create},
+                              {"topicDelete", topic_delete},
+                              {"topicDescribe", topic_describe},
+                              {"topicRetention", topic_retention},
+                              {"topicCompact", topic_compact},
+                              {"topicRetainUnacked", topic_retain_unacked},
+                              {"groupList", group_list},
+                              {NULL, NULL}};

@@ -139,9 +139,17 @@ static napi_value publish_batch(Call* with) {
 
 static napi_value last_duplicate(Call* with) {
   const Producer* on = producer_of(with);
-  napi_value out = NULL;
-  if (on != NULL) napi_get_boolean(with->env, penstock_producer_last_duplicate(on->open) != 0, &out);
-  return out;
+  return on == NULL ? NULL : boolean_value(with->env, penstock_producer_last_duplicate(on->open));
+}
+
+/* (producer, back) => as Event.id */
+static napi_value last_id(Call* with) {
+  int64_t back = 0;
+  uint8_t id[16];
+  const Producer* on = producer_of(with);
+  if (on == NULL || !integer_of(with->env, with->arguments[1], &back)) return NULL;
+  penstock_producer_last_id(on->open, (size_t)back, id);
+  return id_value(with->env, id);
 }
 
 static napi_value max_payload(Call* with) {
@@ -209,7 +217,13 @@ static napi_value await_durable(Call* with) {
   return NULL;
 }
 
-const Method producer_methods[] = {
-    {"producerOpen", producer_open}, {"producerClose", close_producer}, {"publish", publish},
-    {"publishBatch", publish_batch}, {"lastDuplicate", last_duplicate}, {"maxPayload", max_payload},
-    {"isDurable", is_durable},       {"awaitDurable", await_durable},   {NULL, NULL}};
+const Method producer_methods[] = {{"producerOpen", producer_open},
+                                   {"producerClose", close_producer},
+                                   {"publish", publish},
+                                   {"publishBatch", publish_batch},
+                                   {"lastDuplicate", last_duplicate},
+                                   {"lastId", last_id},
+                                   {"maxPayload", max_payload},
+                                   {"isDurable", is_durable},
+                                   {"awaitDurable", await_durable},
+                                   {NULL, NULL}};

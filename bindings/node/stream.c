@@ -61,16 +61,29 @@ static napi_value close_stream(Call* with) {
   return NULL;
 }
 
-/* Opens with what was read of the arguments; answers the errno. */
+enum { READER_OPTIONS = 4, CONSUMER_OPTIONS = 10, MAX_BACKOFFS = 64 };
+
+/* What was read of the arguments (bus, group or undefined, names, options, backoff). */
 typedef struct Opening {
-  penstock_bus* bus;
+  Bus* bus;
   const char* group;
   const char** names;
   size_t count;
-  const int64_t* options;
-  const int64_t* backoff;
+  int64_t options[CONSUMER_OPTIONS];
+  int64_t backoff[MAX_BACKOFFS];
   uint32_t backoffs;
 } Opening;
+
+static bool opening_of(Call* with, enum Kind kind, Arena* text, Opening* out) {
+  napi_env env = with->env;
+  *out = (Opening){.bus = handle_of(with, with->arguments[0], BUS)};
+  if (kind == CONSUMER) napi_get_array_length(env, with->arguments[4], &out->backoffs);
+  if (out->backoffs > MAX_BACKOFFS) out->backoffs = MAX_BACKOFFS;
+  return out->bus != NULL && TEXT(with, 1, text, &out->group) &&
+         names_of(env, with->arguments[2], text, &out->names, &out->count) &&
+         integers_of(env, with->arguments[3], out->options, kind == READER ? READER_OPTIONS : CONSUMER_OPTIONS) &&
+         integers_of(env, with->arguments[4], out->backoff, out->backoffs);
+}
 
 static int open_reader(const Opening* with, Stream* out) {
   const int64_t* given = with->options;
@@ -80,13 +93,13 @@ static int open_reader(const Opening* with, Stream* out) {
       .lossy = given[2] != 0,
       .durable_only = given[3] != 0,
   };
-  return penstock_reader_open(with->bus, with->names, with->count, &options, &out->reader);
+  return penstock_reader_open(with->bus->open, with->names, with->count, &options, &out->reader);
 }
 
-static int open_consumer(const Opening* with, Stream* out) {
+static penstock_consumer_options consumer_options(const Opening* with) {
   const int64_t* given = with->options;
-  const penstock_consumer_options options = {
-      .struct_size = sizeof options,
+  return (penstock_consumer_options){
+      .struct_size = sizeof(penstock_consumer_options),
       .start = {(int)given[0], given[1]},
       .max_attempts = (uint32_t)given[2],
       .max_in_flight = (uint32_t)given[3],
@@ -99,31 +112,22 @@ static int open_consumer(const Opening* with, Stream* out) {
       .expired = (int)given[8],
       .durable_only = given[9] != 0,
   };
-  return penstock_consumer_open(with->bus, with->group, with->names, with->count, &options, &out->consumer);
+}
+static int open_consumer(const Opening* with, Stream* out) {
+  const penstock_consumer_options options = consumer_options(with);
+  return penstock_consumer_open(with->bus->open, with->group, with->names, with->count, &options, &out->consumer);
 }
 
-enum { READER_OPTIONS = 4, CONSUMER_OPTIONS = 10, MAX_BACKOFFS = 64 };
-
-/* (bus, group or undefined, names, options, backoff) */
 static napi_value open_stream(Call* with, enum Kind kind) {
-  napi_env env = with->env;
   Arena text = {0};
   napi_value out = NULL;
-  int64_t options[CONSUMER_OPTIONS] = {0}, backoff[MAX_BACKOFFS];
-  Opening wanted = {.options = options, .backoff = backoff};
-  Bus* on = handle_of(with, with->arguments[0], BUS);
-  if (kind == CONSUMER) napi_get_array_length(env, with->arguments[4], &wanted.backoffs);
-  if (wanted.backoffs > MAX_BACKOFFS) wanted.backoffs = MAX_BACKOFFS;
+  Opening wanted;
   Stream* made = calloc(1, sizeof *made);
-  if (made != NULL && on != NULL && TEXT(with, 1, &text, &wanted.group) &&
-      names_of(env, with->arguments[2], &text, &wanted.names, &wanted.count) &&
-      integers_of(env, with->arguments[3], options, kind == READER ? READER_OPTIONS : CONSUMER_OPTIONS) &&
-      integers_of(env, with->arguments[4], backoff, wanted.backoffs)) {
-    wanted.bus = on->open;
+  if (made != NULL && opening_of(with, kind, &text, &wanted)) {
     made->kind = kind;
-    made->bus = on;
+    made->bus = wanted.bus;
     const int code = kind == READER ? open_reader(&wanted, made) : open_consumer(&wanted, made);
-    if (code == 0) ++on->users;
+    if (code == 0) ++made->bus->users;
     out = code != 0 ? failed(with, code) : external_of(with, made, stream_collected);
     if (code == 0) made = NULL;
   }
@@ -133,6 +137,19 @@ static napi_value open_stream(Call* with, enum Kind kind) {
 }
 static napi_value reader_open(Call* with) { return open_stream(with, READER); }
 static napi_value consumer_open(Call* with) { return open_stream(with, CONSUMER); }
+
+/* The same arguments as consumer_open, of a group that is there. */
+static napi_value group_set(Call* with) {
+  Arena text = {0};
+  napi_value out = NULL;
+  Opening wanted;
+  if (opening_of(with, CONSUMER, &text, &wanted)) {
+    const penstock_consumer_options options = consumer_options(&wanted);
+    out = done(with, penstock_group_set(wanted.bus->open, wanted.group, wanted.names, wanted.count, &options));
+  }
+  arena_free(&text);
+  return out;
+}
 
 /* Events that a reader's poll hands over, copied into one array: [event, letter, ...]. */
 struct Visit {
@@ -156,6 +173,23 @@ static napi_value reader_poll(Call* with) {
   napi_create_array(with->env, &to.found);
   const int code = penstock_reader_poll(on->reader, visit, &to, (size_t)most);
   return code < 0 ? failed(with, code) : to.found;
+}
+
+/* (reader) => [topic, offset, ...] */
+static int take_place(void* context, const penstock_place* place) {
+  struct Visit* to = context;
+  napi_set_element(to->env, to->found, 2 * to->count, text_value(to->env, place->topic));
+  napi_set_element(to->env, to->found, 2 * to->count + 1, offset_value(to->env, place->offset));
+  ++to->count;
+  return 0;
+}
+static napi_value reader_places(Call* with) {
+  struct Visit to = {.env = with->env};
+  const Stream* on = stream_of(with);
+  if (on == NULL) return NULL;
+  napi_create_array(with->env, &to.found);
+  const int code = penstock_reader_places(on->reader, take_place, &to);
+  return code != 0 ? failed(with, code) : to.found;
 }
 
 /* (consumer) => [event, letter, attempt, delivery], or undefined when nothing is there by now */
@@ -219,7 +253,9 @@ static napi_value counts(Call* with) {
 const Method stream_methods[] = {{"readerOpen", reader_open},
                                  {"consumerOpen", consumer_open},
                                  {"streamClose", close_stream},
+                                 {"groupSet", group_set},
                                  {"readerPoll", reader_poll},
+                                 {"readerPlaces", reader_places},
                                  {"consumerNext", consumer_next},
                                  {"listen", listen_once},
                                  {"unlisten", unlisten},
@@ -296,6 +332,26 @@ static napi_value ack_through(Call* with) {
   return out;
 }
 
+/* (consumer, names, offsets): is every event before those ends settled? */
+static napi_value settled_through(Call* with) {
+  Arena text = {0};
+  const char** names = NULL;
+  size_t count = 0;
+  napi_value out = NULL;
+  const Stream* on = stream_of(with);
+  if (on != NULL && names_of(with->env, with->arguments[1], &text, &names, &count)) {
+    int64_t* offsets = arena_take(&text, (count + 1) * sizeof *offsets);
+    penstock_place* ends = arena_take(&text, (count + 1) * sizeof *ends);
+    if (integers_of(with->env, with->arguments[2], offsets, (uint32_t)count)) {
+      for (size_t i = 0; i < count; ++i) ends[i] = (penstock_place){names[i], (uint64_t)offsets[i]};
+      const int code = penstock_consumer_settled_through(on->consumer, ends, count);
+      out = code < 0 ? failed(with, code) : boolean_value(with->env, code);
+    }
+  }
+  arena_free(&text);
+  return out;
+}
+
 /* Does all that this member settled survive a power cut? (consumer) => as isDurable */
 static napi_value is_settled(Call* with) {
   const Stream* on = stream_of(with);
@@ -311,5 +367,6 @@ const Method settle_methods[] = {{"ack", ack},
                                  {"release", release},
                                  {"extend", extend},
                                  {"ackThrough", ack_through},
+                                 {"settledThrough", settled_through},
                                  {"isSettled", is_settled},
                                  {NULL, NULL}};

@@ -132,7 +132,22 @@ napi_value bytes_text(napi_env env, const char* text, size_t size) {
   return out;
 }
 
-static napi_value time_value(napi_env env, int64_t ns) {
+napi_value text_value(napi_env env, const char* text) { return bytes_text(env, text, NAPI_AUTO_LENGTH); }
+
+napi_value boolean_value(napi_env env, int given) {
+  napi_value out = NULL;
+  napi_get_boolean(env, given != 0, &out);
+  return out;
+}
+
+napi_value object_of(napi_env env, const Property* properties, size_t count) {
+  napi_value out = NULL;
+  napi_create_object(env, &out);
+  for (size_t i = 0; i < count; ++i) napi_set_named_property(env, out, properties[i].name, properties[i].value);
+  return out;
+}
+
+napi_value time_value(napi_env env, int64_t ns) {
   napi_value out = NULL;
   napi_create_bigint_int64(env, ns, &out);
   return out;
@@ -145,11 +160,9 @@ static napi_value array_of(napi_env env, const napi_value* values, uint32_t coun
   return out;
 }
 
-static napi_value id_value(napi_env env, const penstock_event* event) {
+napi_value id_value(napi_env env, const uint8_t id[16]) {
   static const char digits[] = "0123456789abcdef";
-  uint8_t id[16];
   char text[32];
-  penstock_event_id(event, id);
   for (int i = 0; i < 16; ++i) {
     text[2 * i] = digits[id[i] >> 4];
     text[2 * i + 1] = digits[id[i] & 15];
@@ -173,15 +186,17 @@ static napi_value headers_value(napi_env env, const penstock_event* event) {
 
 napi_value event_value(napi_env env, const penstock_event* event) {
   size_t size = 0;
+  uint8_t id[16];
   const void* payload = penstock_event_payload(event, &size);
+  penstock_event_id(event, id);
   napi_value copy = NULL;
   napi_create_buffer_copy(env, size, size != 0 ? payload : "", NULL, &copy);
   napi_value values[9] = {
-      bytes_text(env, penstock_event_topic(event), NAPI_AUTO_LENGTH),
+      text_value(env, penstock_event_topic(event)),
       offset_value(env, penstock_event_offset(event)),
       time_value(env, penstock_event_time_ns(event)),
       copy,
-      id_value(env, event),
+      id_value(env, id),
   };
   const char* text = penstock_event_id_text(event, &size);
   values[5] = bytes_text(env, text, size);
@@ -192,9 +207,13 @@ napi_value event_value(napi_env env, const penstock_event* event) {
   size_t schema_size = 0;
   const char* schema = penstock_event_schema(event, &schema_size);
   text = penstock_event_content_type(event, &size);
+  const int64_t deliver_at = penstock_event_deliver_at_ns(event), expires_at = penstock_event_expires_at_ns(event);
   values[8] = undefined_of(env);
-  if (text != NULL || schema != NULL)
-    values[8] = array_of(env, (napi_value[]){bytes_text(env, text, size), bytes_text(env, schema, schema_size)}, 2);
+  if (text != NULL || schema != NULL || deliver_at != 0 || expires_at != 0)
+    values[8] = array_of(env,
+                         (napi_value[]){bytes_text(env, text, size), bytes_text(env, schema, schema_size),
+                                        time_value(env, deliver_at), time_value(env, expires_at)},
+                         4);
   return array_of(env, values, 9);
 }
 
@@ -202,17 +221,17 @@ napi_value letter_value(napi_env env, const penstock_event* event) {
   penstock_dead_letter letter = {.struct_size = sizeof letter};
   if (penstock_event_dead_letter(event, &letter) != 0) return undefined_of(env);
   const napi_value values[] = {
-      bytes_text(env, letter.topic, NAPI_AUTO_LENGTH),
+      text_value(env, letter.topic),
       offset_value(env, letter.offset),
-      bytes_text(env, letter.group, NAPI_AUTO_LENGTH),
-      bytes_text(env, letter.member, NAPI_AUTO_LENGTH),
+      text_value(env, letter.group),
+      text_value(env, letter.member),
       number_value(env, letter.attempts),
       number_value(env, letter.redrives),
       time_value(env, letter.first_failure_ns),
       time_value(env, letter.last_failure_ns),
-      bytes_text(env, letter.disposition, NAPI_AUTO_LENGTH),
-      bytes_text(env, letter.error_class, NAPI_AUTO_LENGTH),
-      bytes_text(env, letter.reason, NAPI_AUTO_LENGTH),
+      text_value(env, letter.disposition),
+      text_value(env, letter.error_class),
+      text_value(env, letter.reason),
   };
   return array_of(env, values, sizeof values / sizeof *values);
 }

@@ -31,7 +31,10 @@ export interface TopicOptions {
   /** An id is refused while it is among this many newest events. */
   publishDedupe?: number;
   singleProducer?: boolean;
+  /** On disk the newest event of each key is enough. */
   compact?: boolean;
+  /** Retention waits until every group that wants the topic has settled its events. */
+  retainUnacked?: boolean;
 }
 
 export interface ProducerOptions {
@@ -90,28 +93,136 @@ export interface TopicInfo {
   /** Everything below is on disk. */
   durableOffset: bigint;
   ringBytes: number;
+  /** That its live file takes, the ring included. */
+  shmBytes: number;
   diskBytes: number;
+  /** Living handles. */
   producers: number;
   readers: number;
   /** The errno of a daemon that cannot write, or 0. */
   durableError: number;
+  /** Who holds an open claim that readers wait for, or which reader or group holds producers up. */
+  blockedBy: string | undefined;
+  /** Which group's unsettled events keep older ones from being compacted. */
+  compactionWaitsFor: string | undefined;
+  /** Which group's unsettled event keeps the oldest segment. */
+  retentionWaitsFor: string | undefined;
+  durability: 'disk' | 'memory';
+  full: 'block' | 'fail' | 'dropOldest';
+  maxPayload: number;
+  /** 0: no bound. */
+  retentionBytes: number;
+  retentionTime: number;
+  publishDedupe: number;
+  singleProducer: boolean;
+  compact: boolean;
+  retainUnacked: boolean;
 }
 
-/** Where a group stands in a topic. */
+/** A bus as it is now. */
+export interface BusInfo {
+  path: string;
+  /** Its side in shared memory. */
+  livePath: string;
+  shmBytes: number;
+  diskBytes: number;
+  topics: number;
+  groups: number;
+  /** The living. */
+  handles: number;
+  /** Undefined: no daemon runs. */
+  daemonPid: number | undefined;
+  backend: 'io_uring' | 'pwrite' | undefined;
+  /** The errno for which it is not io_uring; 0: it is, or pwrite was asked for. */
+  uringError: number;
+}
+
+/** Where a group stands in a topic. The counts of deliveries begin with the group. */
 export interface GroupInfo {
+  topic: string;
   /** The first unsettled event. */
   committed: bigint;
   nextOffset: bigint;
   /** Unsettled events. */
   lag: number;
   inFlight: number;
+  /** Waiting for a retry, or for the daemon to move them to the dead-letter queue. */
   retrying: number;
+  /** Ordered by key: taken, and behind an earlier event of their key. */
+  queued: number;
+  /** How often fresh events had to wait since as many were unsettled as a group can hold. */
+  full: number;
+  /** Milliseconds since the oldest unsettled event was published; 0: all is settled. */
+  oldestPending: number;
   delivered: number;
   acked: number;
   redelivered: number;
   duplicatesSkipped: number;
   deadLettered: number;
+  /** Overwritten or removed before the group came to them. */
+  missed: number;
+  /** Offsets on disk that could not be read. */
+  damaged: number;
+  /** Living handles, of the whole group. */
   members: number;
+  /** Shared memory that the group's place in the topic takes. */
+  shmBytes: number;
+  /** What keeps the daemon from moving dead letters. */
+  deadLettersWait: string | undefined;
+}
+
+/** What a group subscribes to, and its options. */
+export interface GroupSettings {
+  /** Names and patterns. */
+  topics: string[];
+  paused: boolean;
+  /** Living handles. */
+  members: number;
+  /** Dead letters given back since the group began. */
+  redriven: number;
+  maxAttempts: number;
+  maxInFlight: number;
+  backoff: number[];
+  lease: number;
+  dedupe: number | false;
+  dedupeAge: number | undefined;
+  ordering: 'parallel' | 'key' | 'strict';
+  expired: 'dlq' | 'skip';
+}
+
+/** An event that a group took and has not settled. */
+export interface PendingInfo {
+  topic: string;
+  offset: bigint;
+  /** `queued`: behind another of its key. */
+  state: 'leased' | 'waiting' | 'queued' | 'dead';
+  /** Who has it, or had it last. */
+  member: string;
+  /** Failed so far. */
+  attempts: number;
+  /** Times handed out. */
+  delivered: number;
+  /** The lease's end, or when it comes back. */
+  due: Date;
+  /** Of the last failure. */
+  errorClass: string;
+  reason: string;
+}
+
+/** In a group ordered by key: a key with an unsettled event, which its later events wait for. */
+export interface KeyInfo {
+  topic: string;
+  /** Undefined: the event can no longer be read. */
+  key: string | undefined;
+  /** The event's. */
+  offset: bigint;
+  state: 'leased' | 'retrying';
+  /** Failed attempts + 1. */
+  attempt: number;
+  /** Events of the key that wait for it, of those the group has come to. */
+  behind: number;
+  /** When the group took the event. */
+  since: Date;
 }
 
 /** Why an event is in a dead-letter queue, or was. */
@@ -147,6 +258,10 @@ export class Event {
   readonly headers: Record<string, string>;
   readonly contentType: string | undefined;
   readonly schema: string | undefined;
+  /** Groups do not get it before. */
+  readonly deliverAt: Date | undefined;
+  /** Groups do not get it after. */
+  readonly expiresAt: Date | undefined;
   /** Of a dead letter, or of a delivery that was one and was given back. */
   readonly deadLetter: DeadLetter | undefined;
 }
@@ -170,6 +285,8 @@ export class Producer extends Handle {
   readonly maxPayload: number;
   /** The last publish answered with the offset of an earlier event that has the id. */
   readonly lastDuplicate: boolean;
+  /** The id of the event published last, or of the one `back` events before it in its batch: 32 hexadecimal digits. */
+  lastId(back?: number): string;
   /** The event's offset. Every process that reads the topic sees it now; awaitDurable tells when it is on disk. Never
    * waits: FullError when the ring is full, and nothing was published. */
   publish(payload: Payload, options?: PublishOptions): bigint;
@@ -198,6 +315,8 @@ declare class Stream<E> extends Handle implements AsyncIterable<E> {
 /** Reads topics without a group. It takes events from the log in groups of 64. */
 export class Reader extends Stream<Event> {
   private constructor();
+  /** The topics it reads, each with the offset of the event that comes next. */
+  places(): Map<string, bigint>;
 }
 
 /** A member of a group. Closed, its unsettled deliveries go back to the group as failed attempts. A delivery whose lease
@@ -217,6 +336,8 @@ export class Consumer extends Stream<Delivery> {
   extend(delivery: Delivery, duration: number): void;
   /** Acks what this member holds of the topic, up to and including the offset; how many. */
   ackThrough(topic: string, offset: Offset): number;
+  /** True when every event before these ends, of topics that the group consumes, is settled. */
+  settledThrough(ends: Map<string, Offset> | Record<string, Offset>): boolean;
   /** Waits until all that this member settled survives a power cut. TimedOutError, or NoDaemonError when none runs. */
   awaitSettled(options?: WaitOptions): Promise<void>;
 }
@@ -225,7 +346,12 @@ export class Bus extends Handle {
   private constructor();
   /** Opens the bus of this directory; makes it when it is missing, unless `create` is false. */
   static open(directory: string, options?: { create?: boolean }): Bus;
+  /** Removes the shared-memory side of a bus that nobody uses; BusyError names who does. */
+  static unload(directory: string): void;
+  /** Removes the bus with all it holds. */
+  static remove(directory: string): void;
   readonly directory: string;
+  describe(): BusInfo;
   producer(topic: string, options?: ProducerOptions): Producer;
   /** A member of the group, which is made when missing. Topics: names and patterns; none: as the group has them. */
   consumer(group: string, topics?: string | Iterable<string>, options?: ConsumerOptions): Consumer;
@@ -233,7 +359,26 @@ export class Bus extends Handle {
   createTopic(name: string, options?: TopicOptions): void;
   deleteTopic(name: string): void;
   describeTopic(name: string): TopicInfo;
+  /** The topics' names, sorted. */
+  topics(): string[];
+  /** How much of a durable topic is kept on disk; left out or 0: no bound. */
+  setRetention(topic: string, limits: { bytes?: number; time?: number }): void;
+  /** Whether retention waits until every group that wants the topic has settled its events. */
+  setRetainUnacked(topic: string, retain?: boolean): void;
+  /** Whether of each key the newest event alone is kept; durable topics. */
+  setCompaction(topic: string, compact?: boolean): void;
+  /** The groups' names, sorted. */
+  groups(): string[];
   describeGroup(group: string, topic: string): GroupInfo;
+  /** Where the group stands in each of its topics. */
+  groupTopics(group: string): GroupInfo[];
+  /** Events that are leased, wait or are to be dead letters, by topic and offset. */
+  groupPending(group: string): PendingInfo[];
+  /** Keys with an unsettled event, by topic and offset. */
+  groupKeys(group: string): KeyInfo[];
+  groupSettings(group: string): GroupSettings;
+  /** Changes a group's options, and its subscriptions when topics are given; what is left out stays. */
+  setGroup(group: string, options?: ConsumerOptions, topics?: string | Iterable<string>): void;
   seekGroup(group: string, to: From): void;
   pauseGroup(group: string, paused?: boolean): void;
   deleteGroup(group: string): void;

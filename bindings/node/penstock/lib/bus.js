@@ -4,7 +4,7 @@ const native = require('../penstock.node');
 const { closedError } = require('./errors.js');
 const options = require('./options.js');
 const { Producer } = require('./producer.js');
-const { Consumer, Event, Reader } = require('./stream.js');
+const { Consumer, Event, Reader, dateOf } = require('./stream.js');
 
 class Bus {
   #handle;
@@ -15,6 +15,13 @@ class Bus {
   static open(directory, given) {
     const { create = true } = options.known(given, ['create'], 'Bus.open');
     return new Bus(native.busOpen(directory, Number(!create)), directory);
+  }
+
+  static unload(directory) {
+    native.busUnload(directory);
+  }
+  static remove(directory) {
+    native.busRemove(directory);
   }
 
   /** Bus.open makes them. */
@@ -39,6 +46,10 @@ class Bus {
     return handle;
   }
 
+  describe() {
+    return { path: this.#directory, ...native.busDescribe(this.#open()) };
+  }
+
   producer(topic, given) {
     const handle = native.producerOpen(this.#open(), topic, options.producerOptions(given));
     return this.#keep(new Producer(handle, topic, this.#left));
@@ -61,11 +72,41 @@ class Bus {
     native.topicDelete(this.#open(), name);
   }
   describeTopic(name) {
-    return native.topicDescribe(this.#open(), name);
+    return options.topicInfo(native.topicDescribe(this.#open(), name));
+  }
+  topics() {
+    return native.topicList(this.#open());
+  }
+  setRetention(topic, limits) {
+    native.topicRetention(this.#open(), topic, options.retention(limits));
+  }
+  setRetainUnacked(topic, retain = true) {
+    native.topicRetainUnacked(this.#open(), topic, Number(retain));
+  }
+  setCompaction(topic, compact = true) {
+    native.topicCompact(this.#open(), topic, Number(compact));
   }
 
   describeGroup(group, topic) {
     return native.groupDescribe(this.#open(), group, topic);
+  }
+  groups() {
+    return native.groupList(this.#open());
+  }
+  groupTopics(group) {
+    return native.groupTopics(this.#open(), group);
+  }
+  groupPending(group) {
+    return native.groupPending(this.#open(), group).map((each) => ({ ...each, due: dateOf(each.due) }));
+  }
+  groupKeys(group) {
+    return native.groupKeys(this.#open(), group).map((each) => ({ ...each, since: dateOf(each.since) }));
+  }
+  groupSettings(group) {
+    return options.groupSettings(native.groupGet(this.#open(), group));
+  }
+  setGroup(group, given, topics = []) {
+    native.groupSet(this.#open(), group, options.names(topics), ...options.consumerOptions(given));
   }
   seekGroup(group, to) {
     native.groupSeek(this.#open(), group, options.start(to));

@@ -30,6 +30,24 @@ function choice(value, choices, name) {
   return at + 1;
 }
 
+const durabilities = ['disk', 'memory'];
+const fulls = ['block', 'fail', 'dropOldest'];
+const orderings = ['parallel', 'key', 'strict'];
+const expireds = ['dlq', 'skip'];
+
+/** What the addon tells of a topic, with words for its numbers. */
+function topicInfo({ durability, full, ...told }) {
+  return { ...told, durability: durabilities[durability - 1], full: fulls[full - 1] };
+}
+
+/** The same of a group's settings. */
+function groupSettings({ dedupe, dedupeAge, ordering, expired, ...told }) {
+  return {
+    ...told, dedupe: dedupe || false, dedupeAge: dedupeAge || undefined, ordering: orderings[ordering - 1],
+    expired: expireds[expired - 1],
+  };
+}
+
 function nanoseconds(date, name) {
   if (!(date instanceof Date) || Number.isNaN(date.getTime())) throw new TypeError(`${name} is a Date`);
   return BigInt(date.getTime()) * 1_000_000n;
@@ -53,18 +71,25 @@ function start(from) {
 }
 
 const topicNames = ['durability', 'full', 'ringBytes', 'maxPayload', 'retentionBytes', 'retentionTime', 'publishDedupe',
-  'singleProducer', 'compact'];
+  'singleProducer', 'compact', 'retainUnacked'];
 function topicOptions(given) {
   const options = known(given, topicNames, 'createTopic');
   return [
-    choice(options.durability, ['disk', 'memory'], 'durability'),
-    choice(options.full, ['block', 'fail', 'dropOldest'], 'full'),
+    choice(options.durability, durabilities, 'durability'),
+    choice(options.full, fulls, 'full'),
     ...['ringBytes', 'maxPayload', 'retentionBytes'].map((name) => count(options[name], name)),
     duration(options.retentionTime, 'retentionTime'),
     count(options.publishDedupe, 'publishDedupe'),
     Number(options.singleProducer ?? false),
     Number(options.compact ?? false),
+    Number(options.retainUnacked ?? false),
   ];
+}
+
+/** [bytes, milliseconds] */
+function retention(given) {
+  const options = known(given, ['bytes', 'time'], 'setRetention');
+  return [count(options.bytes, 'bytes'), duration(options.time, 'time')];
 }
 
 function producerOptions(given) {
@@ -86,8 +111,8 @@ function consumerOptions(given) {
       duration(options.lease, 'lease'),
       dedupe,
       duration(options.dedupeAge, 'dedupeAge'),
-      choice(options.ordering, ['parallel', 'key', 'strict'], 'ordering'),
-      choice(options.expired, ['dlq', 'skip'], 'expired'),
+      choice(options.ordering, orderings, 'ordering'),
+      choice(options.expired, expireds, 'expired'),
       Number(options.durableOnly ?? false),
     ],
     (options.backoff ?? []).map((each) => duration(each, 'backoff')),
@@ -125,6 +150,6 @@ function names(given) {
 }
 
 module.exports = {
-  bytes, consumerOptions, count, duration, eventOptions, known, names, offset, producerOptions, readerOptions, start,
-  topicOptions,
+  bytes, consumerOptions, count, duration, eventOptions, groupSettings, known, names, offset, producerOptions,
+  readerOptions, retention, start, topicInfo, topicOptions,
 };

@@ -2,7 +2,7 @@
 // Publishing. A full ring and the disk are waited for without holding up the event loop.
 const native = require('../penstock.node');
 const { FullError, NoDaemonError, closedError } = require('./errors.js');
-const { bytes, eventOptions, offset } = require('./options.js');
+const { bytes, count, eventOptions, offset } = require('./options.js');
 const { Waiting, late, waitOptions } = require('./waiting.js');
 
 const SLICE = 50; // ms that a wait may hold one of libuv's threads; it is a bound, the disk ends it sooner
@@ -38,6 +38,10 @@ class Producer {
   }
   get lastDuplicate() {
     return native.lastDuplicate(this.#handle);
+  }
+
+  lastId(back = 0) {
+    return native.lastId(this.#handle, count(back, 'back'));
   }
 
   publish(payload, options) {

@@ -10,6 +10,8 @@ const LOOK = 10; // ms between looks for the daemon's checkpoint, which comes wi
 
 const dateOf = (ns) => new Date(Number(ns / 1_000_000n));
 
+const momentOf = (ns) => (ns ? dateOf(ns) : undefined);
+
 function letterOf(values) {
   if (values === undefined) return undefined;
   const [topic, at, group, member, attempts, redrives, first, last, disposition, errorClass, reason] = values;
@@ -33,6 +35,8 @@ class Event {
     this.headers = Object.fromEntries(headers.map((name, i) => [name, headers[i + 1]]).filter((_, i) => i % 2 === 0));
     this.contentType = values[8]?.[0];
     this.schema = values[8]?.[1];
+    this.deliverAt = momentOf(values[8]?.[2]);
+    this.expiresAt = momentOf(values[8]?.[3]);
     this.deadLetter = letterOf(letter);
   }
   get time() {
@@ -130,6 +134,8 @@ class Stream {
 }
 
 class Reader extends Stream {
+  #places;
+
   /** Bus.reader makes them. */
   constructor(handle, left) {
     let taken = [], at = 0;
@@ -139,6 +145,17 @@ class Reader extends Stream {
       at += 2;
       return new Event(taken[at - 2], taken[at - 1]);
     }, left);
+    this.#places = () => {
+      const flat = native.readerPlaces(handle);
+      const places = new Map(flat.map((topic, i) => [topic, flat[i + 1]]).filter((_, i) => i % 2 === 0));
+      // What was taken from the log and not asked for yet is still to come; a topic's first counts.
+      for (let i = taken.length - 2; i >= at; i -= 2) places.set(taken[i][0], taken[i][1]);
+      return places;
+    };
+  }
+
+  places() {
+    return this.#places();
   }
 }
 
@@ -183,6 +200,11 @@ class Consumer extends Stream {
     return native.ackThrough(this.#handle, topic, offset(through));
   }
 
+  settledThrough(ends) {
+    const all = ends instanceof Map ? [...ends] : Object.entries(ends);
+    return native.settledThrough(this.#handle, all.map(([topic]) => topic), all.map(([, end]) => offset(end)));
+  }
+
   async awaitSettled(waiting) {
     const settled = this.#settling.add(undefined, waitOptions(waiting), (entry) =>
       late(entry, () => native.isSettled(this.#handle), `what group ${this.#group} settled`));
@@ -208,4 +230,4 @@ class Consumer extends Stream {
   }
 }
 
-module.exports = { Consumer, Delivery, Event, Reader };
+module.exports = { Consumer, Delivery, Event, Reader, dateOf };
