@@ -23,9 +23,12 @@ Result<void> Producer::Impl::usable() const {
 }
 
 // The daemon sleeps until somebody rings, and who was to ring may have died: who waits long for the disk does it again.
-void Producer::Impl::poke(std::int64_t began) {
+// Many wait in short calls one after another: a wait goes on until one of them finds what it waits for.
+void Producer::Impl::poke() {
   const std::int64_t now = api::monotonic_ns();
-  if (now - std::max(began, last_poke.load(std::memory_order_relaxed)) < kPokeEvery) return;
+  std::int64_t since = waits_since.load(std::memory_order_relaxed);
+  if (since == 0) waits_since.store(since = now, std::memory_order_relaxed);
+  if (now - std::max(since, last_poke.load(std::memory_order_relaxed)) < kPokeEvery) return;
   last_poke.store(now, std::memory_order_relaxed);
   const api::StatePtr& state = topic->state();
   shm::ring_all(state->live.wake(), state->live.mask(layout::kBusOrdinal));
@@ -52,7 +55,7 @@ Result<void> Producer::Impl::make_way(log::ClaimFault fault, std::int64_t& deadl
     if (const auto error = topic->control()->durable_error.load(std::memory_order_relaxed);
         error != 0 && now > deadline)
       return refuse(error == ENOSPC ? Errc::no_space : Errc::disk, title, std::uint32_t(error), topic->directory());
-    poke(deadline - options.block.count());
+    poke();
     // A daemon that is being restarted is given a moment.
     if (api::daemon_of(*topic->state()))
       daemonless = 0;

@@ -50,6 +50,7 @@ struct Producer::Impl {
   bool duplicate = false;                  // the last event published was one
   LastIds last;
   std::atomic<Offset> last_batch_begin{~Offset{0}};  // for await_durable, perhaps in another thread
+  std::atomic<std::int64_t> waits_since{0};          // for the disk, in one call or several; 0: it does not
 
   // `fenced`: of its commits, see log::Publisher.
   Impl(std::shared_ptr<api::Topic> opened, shm::Handle acquired, const ProducerOptions& chosen, bool fenced)
@@ -118,7 +119,7 @@ struct Producer::Impl {
     return Admitted{*open, std::nullopt};
   }
   Result<void> fits(std::uint64_t lines) const;
-  void poke(std::int64_t began);
+  void poke();
   Result<void> make_way(log::ClaimFault fault, std::int64_t& deadline, std::int64_t& daemonless);
   void commit(const log::OpenClaim& claim);
   void wake() {

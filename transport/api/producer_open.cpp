@@ -13,11 +13,13 @@ Result<void> Producer::await_durable(Offset offset, std::chrono::nanoseconds tim
   const std::string title = "topic " + me.topic->name();
   if (!me.topic->durable()) return refuse(Errc::invalid_argument, title + " is kept in memory only");
   const auto& state = *me.topic->state();
-  const std::int64_t began = api::monotonic_ns();
-  const auto durable = [&me, offset, began]() -> Result<bool> {
-    if (me.topic->durable_end().offset > offset) return true;
+  const auto durable = [&me, offset]() -> Result<bool> {
+    if (me.topic->durable_end().offset > offset) {
+      if (me.waits_since.load(std::memory_order_relaxed) != 0) me.waits_since.store(0, std::memory_order_relaxed);
+      return true;
+    }
     if (auto good = me.usable(); !good) return tl::unexpected(good.error());
-    me.poke(began);
+    me.poke();
     return false;
   };
   // What is not on disk is what it published last, one event or a batch.

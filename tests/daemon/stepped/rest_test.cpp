@@ -416,6 +416,20 @@ TEST_F(RestTest, WhatNobodyRangForIsFoundByTheNextLook) {
   EXPECT_EQ(letters(), 1);
 }
 
+TEST_F(RestTest, WhoAsksForTheDiskAgainAndAgainRingsForOneWhoDied) {
+  auto topic = api::Topic::open(bus_.state(), "t", true).value();
+  ASSERT_NE(topic->mask().exchange(0), 0u);  // and here he died
+  publish();
+  ASSERT_FALSE(rung());
+  for (int i = 0; i < 4; ++i) {  // each call shorter than the time after which one that waits would ring
+    EXPECT_FALSE(producer_->await_durable(0, 0ns));
+    pass(50ms);
+  }
+  EXPECT_TRUE(rung());
+  live(1s);
+  EXPECT_TRUE(producer_->await_durable(0, 0ns));
+}
+
 TEST_F(RestTest, ATopicOfSomebodyWhoDiedIsFoundByTheNextLook) {
   shm::Mask& mask = bus_.state()->live.mask(layout::kBusOrdinal);
   const std::uint64_t sleepers = mask.exchange(0);
