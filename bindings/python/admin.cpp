@@ -63,6 +63,15 @@ void bind_admin(py::module_& module) {
       .field("due", &PendingInfo::due, "The lease's end, or when it comes back.")
       .field("error_class", &PendingInfo::error_class, "Of the last failure.")
       .field("reason", &PendingInfo::reason, "Of the last failure.");
+  RecordClass<KeyInfo>(module, "KeyInfo",
+                       "In a group ordered by key: a key with an unsettled event, which its later events wait for.")
+      .field("topic", &KeyInfo::topic, "The topic's name.")
+      .field("key", &KeyInfo::key, "The key; None when the event can no longer be read.")
+      .field("offset", &KeyInfo::offset, "The event's.")
+      .field("state", &KeyInfo::state, "leased or retrying.")
+      .field("attempt", &KeyInfo::attempt, "Failed attempts + 1.")
+      .field("behind", &KeyInfo::behind, "Events of the key that wait for it, of those the group has come to.")
+      .field("since", &KeyInfo::since, "When the group took the event.");
   RecordClass<BusInfo>(module, "BusInfo", "A bus, as it is now.")
       .field("path", &BusInfo::path, "Its directory.")
       .field("live_path", &BusInfo::live_path, "Its side in shared memory.")

@@ -139,6 +139,13 @@ void bind_administration(py::class_<BusHolder>& bus) {
             return listed(plain(&Bus::group_pending)(holder, group));
           },
           py::arg("group"), "What is leased, waits for a retry, or for the dead-letter queue.")
+      .def(
+          "group_keys",
+          [](const BusHolder& holder, const std::string& group) {
+            return listed(plain(&Bus::group_keys)(holder, group));
+          },
+          py::arg("group"),
+          "Keys with an unsettled event, which their later events wait for; of groups ordered by key.")
       .def("set_group", set_group, py::arg("group"), py::arg("patterns") = py::tuple(),
            "Changes a group's subscriptions and options (those of Bus.consumer); what is left out stays.")
       .def("pause_group", plain(&Bus::pause_group), py::arg("group"), py::arg("paused") = true,
@@ -195,7 +202,7 @@ void bind_bus(py::module_& module) {
           },
           py::arg("topic"),
           "A producer of this topic. Options: create (True), block (10: seconds to wait for a full ring), "
-          "precise_clock.")
+          "precise_clock, wait ('spin', 'yield', 'sleep': for the disk).")
       .def(
           "consumer",
           [](const BusHolder& holder, const std::string& group, const py::object& patterns, const py::kwargs& options) {

@@ -165,6 +165,7 @@ inline constexpr std::array kProducerOptions{
     option<&ProducerOptions::create>("create"),
     option<&ProducerOptions::block>("block"),
     option<&ProducerOptions::precise_clock>("precise_clock"),
+    option<&ProducerOptions::wait>("wait"),
 };
 inline constexpr std::array kConsumerOptions{
     option<&ConsumerOptions::max_attempts>("max_attempts"),

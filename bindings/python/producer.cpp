@@ -247,6 +247,12 @@ void bind_producer(py::module_& module) {
           py::arg("back") = 0,
           "The id of the event published last, or of the one `back` before it in its batch, in hex.")
       .def_property_readonly(
+          "last_duplicate",
+          [](ProducerHolder& held) {
+            return look<bool>(held, [](Producer& handle) { return handle.last_duplicate(); });
+          },
+          "True when the last publish answered with the offset of an earlier event that has its id.")
+      .def_property_readonly(
           "topic",
           [](ProducerHolder& held) {
             return to_python(look<std::string>(held, [](Producer& handle) { return handle.topic(); }));
