@@ -56,7 +56,7 @@ void Producer::Impl::write_attributes(std::byte* at, const PublishOptions& given
   if (!given.content_type.empty()) writer.put(Attribute::content_type, given.content_type);
   if (!given.schema.empty()) writer.put(Attribute::schema, given.schema);
   if (given.deliver_at) put_time(Attribute::deliver_at, given.deliver_at->time_since_epoch().count());
-  if (given.ttl) put_time(Attribute::expires_at, now + given.ttl->count());
+  if (given.ttl) put_time(Attribute::expires_at, now + std::min(given.ttl->count(), INT64_MAX - now));
   writer.finish();
 }
 

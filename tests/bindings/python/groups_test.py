@@ -2,6 +2,7 @@
 
 import gc
 import sys
+from datetime import timedelta
 
 import pytest
 
@@ -219,3 +220,39 @@ def test_a_bus_is_described_and_changed(bus):
     assert (bus.groups(), bus.topics()) == ([], ["orders"])
     assert "orders" in repr(bus.describe_topic("orders")) and bus.describe().topics == 1
     assert "[topics]" in penstock.Bus.settings(bus.directory)
+
+
+def test_the_keys_that_hold_others_up_are_shown(bus):
+    with bus.producer("orders") as producer, bus.consumer("desk", "orders", ordering="key") as consumer:
+        for key in ("order-17", "order-17", "order-17", "order-18"):
+            producer.publish(b"x", key=key)
+        first, other = consumer.next(timeout=10), consumer.next(timeout=10)  # the two between are behind the first
+        other.nak(reason="odd", delay=3600)
+        keys = bus.group_keys("desk")
+        assert [(k.key, k.offset, k.state, k.attempt, k.behind) for k in keys] == [
+            ("order-17", 0, "leased", 1, 2), ("order-18", 3, "retrying", 2, 0)]
+        assert keys[0].topic == "orders" and abs(keys[0].since - first.time) < timedelta(minutes=5)
+        assert bus.group_topics("desk")[0].queued == 2
+        first.ack()
+    with pytest.raises(penstock.NotFound):
+        bus.group_keys("nobody")
+
+
+def test_a_duration_without_end_is_for_ever(bus):
+    with bus.producer("orders", wait="yield") as producer, bus.consumer("desk", "orders") as consumer:
+        producer.publish(b"x", ttl=float("inf"))
+        delivery = consumer.next(timeout=10)
+        assert delivery.expires_at > delivery.time
+        delivery.extend(float("inf"))
+        delivery.nak(delay=float("inf"))
+        assert consumer.next(timeout=0) is None
+        (pending,) = bus.group_pending("desk")
+        assert (pending.state, pending.due > delivery.time) == ("waiting", True)
+
+
+def test_a_topic_that_refuses_duplicates_tells_of_the_first(bus):
+    bus.create_topic("once", publish_dedupe=16)
+    with bus.producer("once") as producer:
+        assert [(producer.publish(b"x", id="pay-1"), producer.last_duplicate) for _ in range(2)] == [(0, False), (0, True)]
+        with pytest.raises(penstock.Duplicate):
+            producer.publish_batch([(b"x", {"id": "pay-1"})])
