@@ -1,4 +1,6 @@
 #include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <map>
@@ -138,6 +140,41 @@ TEST_F(CConsuming, AnotherThreadEndsAWait) {
   penstock_reader_interrupt(reader.get());
   penstock_event* nothing = nullptr;
   EXPECT_EQ(penstock_reader_next(reader.get(), -1, &nothing), -EINTR);
+}
+
+TEST_F(CConsuming, AChildIsRefusedEveryHandleAndMayCloseThem) {
+  auto producer = this->producer();
+  auto consumer = this->consumer();
+  auto reader = this->reader();
+  ASSERT_GE(penstock_consumer_event_fd(consumer.get()), 0);
+  publish(producer.get(), "event");
+  auto delivery = next(consumer.get());
+  penstock_claim claim{};
+  ASSERT_EQ(penstock_claim_begin(producer.get(), 8, nullptr, &claim), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    penstock_delivery* none = nullptr;
+    penstock_topic_info info{};
+    info.struct_size = sizeof info;
+    const bool refused = penstock_publish(producer.get(), "x", 1, nullptr, nullptr) == -ECHILD &&
+                         penstock_consumer_next(consumer.get(), 0, &none) == -ECHILD &&
+                         penstock_delivery_ack(delivery.get()) == -ECHILD &&
+                         penstock_claim_commit(&claim, nullptr) == -ECHILD &&
+                         penstock_reader_poll(reader.get(), nullptr, nullptr, 1) == -ECHILD &&
+                         penstock_topic_describe(bus_, "ticks", &info) == -ECHILD;
+    const bool its_own = payload(delivery) == "event";
+    penstock_claim_abort(&claim);
+    delivery.reset(), reader.reset(), consumer.reset(), producer.reset();
+    penstock_bus_close(bus_);
+    ::_exit(refused && its_own ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(penstock_claim_commit(&claim, nullptr), 0) << penstock_last_error();
+  EXPECT_EQ(standing().in_flight, 1u);  // the parent's still
+  EXPECT_EQ(penstock_delivery_ack(delivery.get()), 0) << penstock_last_error();
+  EXPECT_EQ(penstock_delivery_offset(next(consumer.get()).get()), 1u);
 }
 
 TEST_F(CConsuming, OptionsThatDifferFromTheGroupsAreRefused) {
