@@ -103,6 +103,22 @@ class Held {
     }
   }
 
+  // The same for a call that the library lets any thread make while another has the handle: asks for no turn.
+  template <class Call, class Again>
+  auto wait_beside(const Deadline& deadline, Call&& call, Again&& again) {
+    refuse_foreign();
+    for (;;) {
+      auto outcome = [&] {
+        const OthersRun others_run;
+        const Beside beside(*this);
+        return beside.attempt([&](T& handle) { return call(handle, deadline.slice()); });
+      }();
+      if (!again(outcome.result)) return std::move(outcome).take();
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+      if (deadline.passed()) return std::move(outcome).take();
+    }
+  }
+
   // Ends a wait, or the next one; from any thread.
   void interrupt() {
     refuse_foreign();
@@ -117,7 +133,9 @@ class Held {
     const OthersRun others_run;
     const Turn turn(*this, Turn::Kind::next);
     std::optional<T> gone;
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    closing_ = true;
+    given_.wait(lock, [&] { return beside_ == 0; });
     gone.swap(value_);
   }
   bool closed() {
@@ -160,6 +178,33 @@ class Held {
 
    private:
     Held& held_;
+  };
+
+  // Keeps the handle from being closed while it lives, if it is open.
+  class Beside {
+   public:
+    explicit Beside(Held& held) : held_(held) {
+      const std::lock_guard lock(held.mutex_);
+      open_ = held.value_ && !held.closing_;
+      if (open_) ++held.beside_;
+    }
+    ~Beside() {
+      if (!open_) return;
+      const std::lock_guard lock(held_.mutex_);
+      --held_.beside_;
+      held_.given_.notify_all();
+    }
+    Beside(const Beside&) = delete;
+    Beside& operator=(const Beside&) = delete;
+    template <class Call>
+    auto attempt(Call&& call) const -> Outcome<typename decltype(call(std::declval<T&>()))::value_type> {
+      if (!open_) return {tl::unexpected(Error(Errc::closed))};
+      return {call(*held_.value_)};
+    }
+
+   private:
+    Held& held_;
+    bool open_;
   };
 
   void give() {
@@ -212,7 +257,9 @@ class Held {
   bool taken_ = false;
   bool waiting_ = false;
   bool interrupted_ = false;
+  bool closing_ = false;
   unsigned asking_ = 0;
+  unsigned beside_ = 0;
   std::vector<Part> dropped_;
 };
 

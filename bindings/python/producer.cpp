@@ -10,7 +10,32 @@ namespace penstock::python {
 namespace {
 
 using namespace std::chrono_literals;
-using HeldProducer = Held<Producer, Claim>;
+using OpenClaim = std::optional<Claim>;
+
+// A producer with its open claims, which must not outlive it. Only who has the producer's turn touches them.
+struct OpenProducer {
+  explicit OpenProducer(Producer opened) : producer(std::move(opened)) {}
+  OpenProducer(OpenProducer&&) = default;
+  OpenProducer& operator=(OpenProducer&&) = default;
+  ~OpenProducer() {
+    for (const auto& claim : claims) claim->reset();
+  }
+  Producer producer;
+  std::vector<std::shared_ptr<OpenClaim>> claims;
+};
+
+// A claim that nobody has any more: aborted by who has the turn.
+struct DroppedClaim {
+  explicit DroppedClaim(std::shared_ptr<OpenClaim> left) : claim(std::move(left)) {}
+  DroppedClaim(DroppedClaim&&) = default;
+  DroppedClaim& operator=(DroppedClaim&&) = default;
+  ~DroppedClaim() {
+    if (claim) claim->reset();
+  }
+  std::shared_ptr<OpenClaim> claim;
+};
+
+using HeldProducer = Held<OpenProducer, DroppedClaim>;
 
 class ClaimHolder;
 
@@ -20,9 +45,10 @@ struct ProducerHolder {
   std::shared_ptr<HeldProducer> held;
   nanoseconds block;
   bool waits;  // the topic's policy for a full ring is not to fail at once
+  bool closing = false;
   std::set<ClaimHolder*> claims;
 
-  // call(Producer&) -> Result<Offset>, until it is published or `block` has passed.
+  // call(OpenProducer&) -> Result<Offset>, until it is published or `block` has passed.
   template <class Call>
   Offset publish(Call&& call) {
     std::optional<Deadline> daemonless;
@@ -42,50 +68,70 @@ struct ProducerHolder {
       }
     };
     return held->wait(
-        Deadline(block), [&](Producer& producer, nanoseconds) { return call(producer); }, again);
+        Deadline(block), [&](OpenProducer& open, nanoseconds) { return call(open); }, again);
   }
   void close();
 };
 
 // An open claim. Its views write to the ring, so it is settled only when none is left: those that payload gave are
-// released, and BufferError tells of others made from them.
+// released, and BufferError tells of others made from them. From then on there is no new one, though the turn may be
+// waited for still; so what is settled by one thread may be closed with its producer by another.
 class ClaimHolder {
  public:
-  ClaimHolder(std::shared_ptr<ProducerHolder> producer, Claim claim)
-      : producer_(std::move(producer)), claim_(std::move(claim)), offset_(claim_->offset()) {
+  ClaimHolder(std::shared_ptr<ProducerHolder> producer, std::shared_ptr<OpenClaim> claim, std::span<std::byte> payload,
+              Offset offset)
+      : producer_(std::move(producer)), claim_(std::move(claim)), payload_(payload), offset_(offset) {
     producer_->claims.insert(this);
   }
   ClaimHolder(const ClaimHolder&) = delete;
   ClaimHolder& operator=(const ClaimHolder&) = delete;
   ~ClaimHolder() {
     producer_->claims.erase(this);
-    if (!claim_) return;
-    if (producer_->held->foreign())
-      new Claim(std::move(*claim_));  // leaked: it is the parent's
-    else
-      producer_->held->drop(std::move(*claim_));
+    // A child leaves it alone: it is the parent's.
+    if (!settled_ && !producer_->held->foreign()) producer_->held->drop(DroppedClaim(std::move(claim_)));
   }
 
   Offset offset() const { return offset_; }
-  bool settled() const { return !claim_; }
+  bool settled() const { return settled_; }
 
   Offset commit() {
-    Claim claim = take();
-    return producer_->held->use([&](Producer&) { return claim.commit(); });
+    producer_->held->refuse_foreign();
+    if (settled_) raise(Errc::closed);
+    release_views();
+    settled_ = true;
+    return producer_->held->use([&](OpenProducer&) -> Result<Offset> {
+      if (!*claim_) return tl::unexpected(Error(Errc::closed));  // with the producer
+      auto done = (*claim_)->commit();
+      claim_->reset();
+      return done;
+    });
   }
   void abort() {
-    if (settled()) return;
-    Claim claim = take();
-    producer_->held->use([&](Producer&) -> Result<void> {
-      claim.abort();
+    producer_->held->refuse_foreign();
+    if (settled_) return;
+    release_views();
+    settled_ = true;
+    producer_->held->use([&](OpenProducer&) -> Result<void> {
+      claim_->reset();
       return {};
     });
   }
 
+  void release_views() {
+    if (py::object view = given(); !view.is_none()) {
+      view.attr("release")();
+      given_ = py::object();
+    }
+    if (exports_ == 0) return;
+    PyErr_SetString(PyExc_BufferError, "a view of this claim's payload is still in use; release it first");
+    throw py::error_already_set();
+  }
+  void goes_with_its_producer() { settled_ = true; }
+
   static py::object payload(const py::object& self) {
     auto& me = self.cast<ClaimHolder&>();
     me.producer_->held->refuse_foreign();
-    if (me.settled()) raise(Errc::closed);
+    if (me.settled_) raise(Errc::closed);
     if (py::object given = me.given(); !given.is_none()) return given;
     py::object view = view_of(self);
     me.given_ = py::weakref(view);
@@ -93,12 +139,11 @@ class ClaimHolder {
   }
   static int export_to(PyObject* self, Py_buffer* view, int flags) {
     auto& me = py::handle(self).cast<ClaimHolder&>();
-    if (!me.claim_ || me.producer_->held->foreign()) {
+    if (me.settled_ || me.producer_->held->foreign()) {
       PyErr_SetString(PyExc_BufferError, "the claim was settled");
       return -1;
     }
-    const auto payload = me.claim_->payload();
-    const int done = PyBuffer_FillInfo(view, self, payload.data(), Py_ssize_t(payload.size()), 0, flags);
+    const int done = PyBuffer_FillInfo(view, self, me.payload_.data(), Py_ssize_t(me.payload_.size()), 0, flags);
     if (done == 0) ++me.exports_;
     return done;
   }
@@ -106,37 +151,28 @@ class ClaimHolder {
 
  private:
   py::object given() const { return given_ ? given_() : py::none(); }
-  Claim take() {
-    producer_->held->refuse_foreign();
-    if (!claim_) raise(Errc::closed);
-    if (py::object view = given(); !view.is_none()) view.attr("release")();
-    if (exports_ != 0) {
-      PyErr_SetString(PyExc_BufferError, "a view of this claim's payload is still in use; release it first");
-      throw py::error_already_set();
-    }
-    Claim claim = std::move(*claim_);
-    claim_.reset();
-    return claim;
-  }
 
   std::shared_ptr<ProducerHolder> producer_;
-  std::optional<Claim> claim_;
+  std::shared_ptr<OpenClaim> claim_;
+  std::span<std::byte> payload_;
   Offset offset_;
-  py::object given_;  // a weak reference to the view that payload gave
+  bool settled_ = false;  // or about to be
+  py::object given_;      // a weak reference to the view that payload gave
   int exports_ = 0;
 };
 
-// Open claims must not outlive their producer: they are aborted.
 void ProducerHolder::close() {
   held->refuse_foreign();
-  for (ClaimHolder* claim : std::set(claims)) claim->abort();
+  for (ClaimHolder* claim : claims) claim->release_views();
+  for (ClaimHolder* claim : claims) claim->goes_with_its_producer();
+  closing = true;
   held->close();
 }
 
 Offset publish(ProducerHolder& producer, const py::object& payload, const py::kwargs& options) {
   const Payload bytes(payload);
   const Publishing chosen(options);
-  return producer.publish([&](Producer& handle) { return handle.publish(bytes.bytes(), chosen.options()); });
+  return producer.publish([&](OpenProducer& open) { return open.producer.publish(bytes.bytes(), chosen.options()); });
 }
 
 py::object publish_batch(ProducerHolder& producer, const py::iterable& events) {
@@ -151,26 +187,31 @@ py::object publish_batch(ProducerHolder& producer, const py::iterable& events) {
   }
   std::vector<Message> messages;
   for (std::size_t i = 0; i < payloads.size(); ++i) messages.push_back({payloads[i].bytes(), options[i].options()});
-  const Offset first = producer.publish([&](Producer& handle) { return handle.publish_batch(messages); });
+  const Offset first = producer.publish([&](OpenProducer& open) { return open.producer.publish_batch(messages); });
   return py::module_::import("builtins").attr("range")(first, first + messages.size());
 }
 
 std::unique_ptr<ClaimHolder> claim(const std::shared_ptr<ProducerHolder>& producer, std::size_t size,
                                    const py::kwargs& options) {
   const Publishing chosen(options);
-  std::optional<Claim> made;
-  producer->publish([&](Producer& handle) -> Result<Offset> {
-    auto claimed = handle.claim(size, chosen.options());
+  std::shared_ptr<OpenClaim> made;
+  std::span<std::byte> payload;
+  const Offset offset = producer->publish([&](OpenProducer& open) -> Result<Offset> {
+    auto claimed = open.producer.claim(size, chosen.options());
     if (!claimed) return tl::unexpected(claimed.error());
-    made.emplace(std::move(*claimed));
-    return made->offset();
+    payload = claimed->payload();
+    std::erase_if(open.claims, [](const auto& each) { return !*each; });
+    made = open.claims.emplace_back(std::make_shared<OpenClaim>(std::move(*claimed)));
+    return (*made)->offset();
   });
-  return std::make_unique<ClaimHolder>(producer, std::move(*made));
+  if (producer->closing) raise(Errc::closed);  // by another thread, meanwhile
+  return std::make_unique<ClaimHolder>(producer, std::move(made), payload, offset);
 }
 
 void await_durable(ProducerHolder& producer, Offset offset, const py::object& timeout) {
-  producer.held->wait(
-      deadline(timeout), [&](Producer& handle, nanoseconds slice) { return handle.await_durable(offset, slice); },
+  producer.held->wait_beside(
+      deadline(timeout),
+      [&](OpenProducer& open, nanoseconds slice) { return open.producer.await_durable(offset, slice); },
       [](const Result<void>& came) {
         return !came && (came.error().code() == Errc::timed_out || came.error().code() == Errc::no_daemon);
       });
@@ -179,7 +220,7 @@ void await_durable(ProducerHolder& producer, Offset offset, const py::object& ti
 // What the handle says of itself, as a copy.
 template <class T, class Look>
 T look(ProducerHolder& producer, Look&& look) {
-  return producer.held->use_briefly([&](Producer& handle) -> Result<T> { return T(look(handle)); });
+  return producer.held->use_briefly([&](OpenProducer& open) -> Result<T> { return T(look(open.producer)); });
 }
 
 }  // namespace
@@ -198,8 +239,8 @@ py::object make_producer(Bus bus, const std::string& topic, const py::kwargs& op
     waits = info->options.full != Full::fail;
     return opened;
   });
-  return py::cast(
-      std::make_shared<ProducerHolder>(ProducerHolder{HeldProducer::make(std::move(made)), block, waits, {}}));
+  return py::cast(std::make_shared<ProducerHolder>(
+      ProducerHolder{HeldProducer::make(OpenProducer(std::move(made))), block, waits}));
 }
 
 void bind_producer(py::module_& module) {

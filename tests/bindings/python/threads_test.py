@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -146,3 +147,57 @@ def test_an_interpreter_ends_while_threads_wait(directory):
         done = subprocess.run([sys.executable, "-c", text, directory], capture_output=True, text=True, timeout=DEADLINE,
                               env=os.environ)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_wait_for_the_disk_does_not_hold_up_publishing(bus):
+    with bus.producer("orders") as producer:
+        waiting = Running(producer.await_durable, 2500)
+        for _ in range(2500):  # each behind a slice of the wait would take minutes
+            until(waiting.sleeps, "the thread to wait")
+            producer.publish(b"x")
+        with penstock.Daemon(bus):
+            producer.publish(b"the last")
+            waiting.result()
+        never = Running(producer.await_durable, 100_000)
+        until(never.sleeps, "the thread to wait again")
+    with pytest.raises(penstock.Closed):
+        never.result()
+
+
+def test_a_producer_is_closed_while_its_claims_are_settled_and_made(memory_bus):
+    with memory_bus.reader("ticks", "beginning", lossy=True) as reader:
+        for _ in range(100):
+            producer = memory_bus.producer("ticks")
+            claims = [producer.claim(8) for _ in range(3)]
+            gate = threading.Barrier(5)
+
+            def at_once(call):
+                gate.wait()
+                try:
+                    return call()
+                except penstock.Closed:
+                    return None
+
+            threads = [Running(at_once, call) for call in (*(claim.commit for claim in claims),
+                                                           lambda: producer.claim(8) and None, producer.close)]
+            committed = [offset for offset in (thread.result() for thread in threads) if offset is not None]
+            assert all(claim.settled for claim in claims) and producer.closed
+            with memory_bus.producer("ticks") as another:
+                last = another.publish(b"last")
+            seen = []
+            while last not in seen:
+                seen += [event.offset for event in reader.poll()]
+            assert seen == sorted(committed) + [last]
+
+
+def test_a_claim_that_could_not_be_settled_gives_a_view_again(memory_bus):
+    with memory_bus.producer("ticks") as producer, producer.claim(4) as claim:
+        view = claim.payload
+        part = view[1:]
+        with pytest.raises(BufferError):
+            claim.commit()
+        with pytest.raises(ValueError):
+            view[0] = 0
+        claim.payload[:] = b"good"
+        part.release()
+        assert claim.commit() == 0
