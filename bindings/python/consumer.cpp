@@ -188,6 +188,13 @@ void bind_consumer(py::module_& module) {
            "The next delivery, waiting up to timeout (None: for ever; 0 only looks); None when it passed.")
       .def("wait", wait, py::arg("timeout") = py::none(),
            "Waits until next may have something. False: the timeout passed.")
+      .def(
+          "fileno",
+          [](HeldConsumer& held) { return held.use_briefly([](Consumer& handle) { return handle.event_fd(); }); },
+          "A descriptor for select, selectors and event loops: readable when next may have something. Call next with a "
+          "timeout of 0 until it gives None; from then on it is quiet until there is news. It is the consumer's: do "
+          "not "
+          "read it, do not close it.")
       .def("interrupt", &HeldConsumer::interrupt,
            "Ends a wait in another thread, or the next one, with Interrupted; from any thread or signal handler.")
       .def("settled_through", settled_through, py::arg("ends"),

@@ -69,6 +69,9 @@ void bind_reader(py::module_& module) {
       .def("poll", poll, py::arg("most") = 256, "Up to `most` events that are there now, as copies; does not wait.")
       .def("wait", wait, py::arg("timeout") = py::none(),
            "Waits until next or poll may have something. False: the timeout passed.")
+      .def(
+          "fileno", [](HeldReader& held) { return held.use_briefly([](Reader& handle) { return handle.event_fd(); }); },
+          "As the consumer's.")
       .def("interrupt", &HeldReader::interrupt,
            "Ends a wait in another thread, or the next one, with Interrupted; from any thread or signal handler.")
       .def_property_readonly("missed", seen(&Reader::missed),

@@ -11,10 +11,10 @@ child opens its own. What fails raises a class below Error.
 
 from penstock import _asyncio, _penstock
 from penstock._penstock import *  # noqa: F401,F403
-from penstock._penstock import Consumer, Reader, __version__  # noqa: F401
+from penstock._penstock import __version__  # noqa: F401
 
 __all__ = sorted(name for name in vars(_penstock) if not name.startswith("_"))
 
 for _name in __all__:  # what people see is the package, not how it is split
     getattr(_penstock, _name).__module__ = "penstock"
-_asyncio.install(Consumer, Reader)
+_asyncio.install()

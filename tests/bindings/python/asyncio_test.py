@@ -1,12 +1,15 @@
 """asyncio: waiting for events blocks no loop, takes nothing when it is cancelled, and ends."""
 
 import asyncio
+import os
+import selectors
+import threading
 from datetime import timedelta
 
 import pytest
 
 import penstock
-from conftest import DEADLINE
+from conftest import DEADLINE, Running
 
 
 def run(coroutine):
@@ -132,5 +135,86 @@ def test_closing_and_interrupting_end_a_wait(bus):
         ended = await asyncio.gather(*waits, return_exceptions=True)
         assert [type(each) for each in ended] == [penstock.Closed, penstock.Interrupted]
         reader.close()
+
+    run(main())
+
+
+def test_waits_for_events_leave_the_executor_to_the_program(bus):
+    async def main():
+        readers = [bus.reader(f"topic.{i}") for i in range(40)]
+        waits = [asyncio.create_task(reader.next_async()) for reader in readers]
+        while any(not penstock._asyncio._news.get(reader) for reader in readers):
+            await asyncio.sleep(0)
+        threads = {thread.name for thread in threading.enumerate()}
+        assert len(threads) == 1, threads
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+        before = len(os.listdir("/proc/self/fd"))
+        for reader in readers:  # again and again: no descriptor stays
+            assert await reader.next_async(timeout=0.001) is None
+        assert len(os.listdir("/proc/self/fd")) == before
+        for reader in readers:
+            reader.close()
+
+    run(main())
+
+
+def test_another_thread_closes_or_interrupts_what_a_task_waits_for(bus):
+    async def main():
+        for end, raised in (("close", penstock.Closed), ("interrupt", penstock.Interrupted)):
+            for _ in range(50):
+                consumer = bus.consumer("desk", "orders")
+                waiting = asyncio.create_task(consumer.next_async())
+                await asyncio.sleep(0)
+                thread = Running(getattr(consumer, end))
+                with pytest.raises(raised):
+                    await waiting
+                thread.result()
+                consumer.close()
+
+    run(main())
+
+
+def test_a_selector_takes_a_handle(bus):
+    with bus.producer("orders") as producer, bus.consumer("desk", "orders") as consumer, \
+            bus.reader("orders") as reader, selectors.DefaultSelector() as selector:
+        for handle in (consumer, reader):
+            selector.register(handle, selectors.EVENT_READ)
+            while handle.next(timeout=0) is not None:
+                pass
+        producer.publish(b"news")
+        seen = {}
+        while len(seen) < 2:
+            for key, _ in selector.select(timeout=DEADLINE):
+                if (event := key.fileobj.next(timeout=0)) is not None:
+                    seen[type(key.fileobj)] = bytes(event.payload)
+        assert seen == {penstock.Consumer: b"news", penstock.Reader: b"news"}
+        closed = bus.reader("orders")
+    closed.close()
+    with pytest.raises(penstock.Closed):
+        closed.fileno()
+
+
+def test_the_disk_is_awaited_without_blocking_the_loop(bus):
+    async def main():
+        async with bus.producer("orders") as producer, bus.consumer("desk", "orders") as consumer:
+            offset = producer.publish(b"paid")
+            (await consumer.next_async(timeout=10)).ack()
+            for early in (producer.await_durable_async(offset, timeout=0.001), consumer.await_settled_async(timeout=0)):
+                with pytest.raises(penstock.NoDaemon):
+                    await early
+            waits = [asyncio.create_task(producer.await_durable_async(offset)),
+                     asyncio.create_task(consumer.await_settled_async())]
+            await asyncio.sleep(0)
+            with penstock.Daemon(bus):
+                await asyncio.gather(*waits)
+            never = asyncio.create_task(producer.await_durable_async(1000))
+            await asyncio.sleep(0)
+            never.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await never
+        with pytest.raises(penstock.Closed):
+            await producer.await_durable_async(offset)
 
     run(main())
