@@ -46,7 +46,7 @@ struct ProducerHolder {
   nanoseconds block;
   bool waits;  // the topic's policy for a full ring is not to fail at once
   bool closing = false;
-  std::set<ClaimHolder*> claims;
+  std::set<ClaimHolder*> claims{};
 
   // call(OpenProducer&) -> Result<Offset>, until it is published or `block` has passed.
   template <class Call>

@@ -1,5 +1,6 @@
 // What operators' programs ask of a bus in C: lists, descriptions, changes.
 #include <cerrno>
+#include <utility>
 #include <vector>
 
 #include "bindings/c/c_bus.hpp"
