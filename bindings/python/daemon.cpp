@@ -8,6 +8,7 @@ namespace penstock::python {
 namespace {
 
 class DaemonHolder;
+thread_local bool g_logs = false;  // this is a daemon's thread, in its log function
 std::set<DaemonHolder*>& running() {
   static auto* const kept = new std::set<DaemonHolder*>;
   return *kept;
@@ -39,6 +40,7 @@ class DaemonHolder {
   bool foreign() const { return forks_ != forks(); }
   void stop() {
     if (foreign()) raise(Errc::forked);
+    if (g_logs) throw std::runtime_error("a daemon's log function cannot stop it: its thread would wait for itself");
     if (!daemon_) return;
     Daemon daemon = std::move(*daemon_);
     daemon_.reset();
@@ -53,11 +55,13 @@ class DaemonHolder {
  private:
   static void tell(PyObject* log, int level, const std::string& text) {
     const py::gil_scoped_acquire python;
+    g_logs = true;
     try {
       py::reinterpret_borrow<py::function>(log)(level, to_python(text));
     } catch (py::error_already_set& failure) {
       failure.discard_as_unraisable("a log function of penstock.Daemon");
     }
+    g_logs = false;
   }
 
   py::object log_;
@@ -76,7 +80,7 @@ void bind_daemon(py::module_& module) {
   py::class_<DaemonHolder> daemon(
       module, "Daemon",
       "Does the daemon's work for this bus in a thread of this process until stop(). Busy: another daemon has the bus. "
-      "log(level, text) is called from that thread; level: 0 info, 1 warning, 2 error.");
+      "log(level, text) is called from that thread, and cannot stop the daemon; level: 0 info, 1 warning, 2 error.");
   daemon
       .def(py::init([](const BusHolder& bus, bool force_pwrite, const py::object& checkpoint_every, py::object log) {
              DaemonOptions options{.force_pwrite = force_pwrite};

@@ -1,8 +1,11 @@
 """Consumers, deliveries and their settlement; dead letters; what operators ask of a bus."""
 
 import gc
+import pathlib
 import sys
+import threading
 from datetime import timedelta
+from unittest import mock
 
 import pytest
 
@@ -188,6 +191,31 @@ def test_the_daemon_is_one_and_ends_with_its_block(bus):
     with pytest.raises(penstock.Closed):
         daemon.backend
     assert all(level in (0, 1, 2) and text for level, text in said)
+
+
+def test_a_log_function_may_raise_but_not_stop_its_daemon(bus):
+    with penstock.Daemon(bus), bus.producer("orders") as producer:
+        producer.await_durable(producer.publish(b"x"), timeout=30)
+    (segment,) = pathlib.Path(bus.directory, "topics", "orders").glob("*.seg")
+    segment.write_bytes(b"nothing that a daemon wrote")
+    started, told, daemons, refused = threading.Event(), threading.Event(), [], []
+
+    def log(level, text):
+        assert started.wait(60)
+        try:
+            daemons[0].stop()
+        except RuntimeError as raised:
+            refused.append(str(raised))
+        told.set()
+        raise ValueError(text)
+
+    with mock.patch("sys.unraisablehook") as unraisable, penstock.Daemon(bus, log=log) as daemon:
+        daemons.append(daemon)
+        started.set()
+        assert told.wait(60)
+        until(lambda: unraisable.called, "what the log function raised to be told")
+        assert daemon.backend
+    assert "cannot stop it" in refused[0]
 
 
 def test_a_bus_is_described_and_changed(bus):
