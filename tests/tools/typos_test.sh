@@ -33,7 +33,12 @@ wrong 2 'a command is missing: create, set, list, describe or delete' penstock t
 wrong 2 'there is no option --rnig; did you mean --ring?' penstock topic create t --rnig 1MiB
 wrong 2 'there is no option --jsno; did you mean --json?' penstock topic list --jsno
 wrong 2 'there is no option --bsu; did you mean --bus?' penstock --bsu=/x topic list
-wrong 2 'there is no option --frob; see' penstock pub t x --frob
+wrong 2 'there is no option --frobnicate; see' penstock pub t x --frobnicate
+wrong 2 "there is no option --follow here; it belongs to: dump; see 'penstock sub --help'" penstock sub t --follow
+wrong 2 'there is no option --folow; did you mean --follow, which belongs to: dump?' penstock sub t --folow
+wrong 2 'there is no option --folow; did you mean --follow? See' penstock dump t --folow
+wrong 2 'there is no option --lease here; it belongs to: sub, group set; see' penstock dump t --lease=1m
+wrong 2 'there is no option -n here; it belongs to: ' penstock pub t x -n 3
 wrong 2 "'two' is one word too many; put what has blanks in quotes" penstock pub t one two
 [ ! -e "$PENSTOCK_BUS" ] || fail "a mistake made the bus"
 

@@ -1,6 +1,7 @@
 // The penstock command: one subcommand a file, each adds itself to the parser and leaves behind what to run.
 #include <cstdio>
 #include <exception>
+#include <map>
 #include <new>
 #include <sstream>
 
@@ -62,10 +63,41 @@ std::vector<std::string> options_of(const CLI::App* app) {
   return names;
 }
 
+// Which commands have an option, by how it is written.
+using Owners = std::map<std::string, std::string>;
+
+void add_owners(const CLI::App& app, const std::string& prefix, Owners& owners) {
+  for (const CLI::App* command : app.get_subcommands({})) {
+    const std::string name = prefix + command->get_name();
+    const auto add = [&](const std::string& option) {
+      std::string& all = owners[option];
+      all += (all.empty() ? "" : ", ") + name;
+    };
+    for (const CLI::Option* option : command->get_options()) {
+      for (const std::string& word : option->get_lnames()) add("--" + word);
+      for (const std::string& word : option->get_snames()) add("-" + word);
+    }
+    add_owners(*command, name + " ", owners);
+  }
+}
+
+// One that is good elsewhere is told so; else which was meant, of this command's or of others'.
+std::string no_option(const CLI::App& top, const penstock::api::NoOption& option) {
+  const std::string none = "there is no option " + option.name;
+  Owners owners;
+  add_owners(top, "", owners);
+  if (const auto other = owners.find(option.name); other != owners.end())
+    return none + " here; it belongs to: " + other->second;
+  if (option.meant) return none + "; did you mean --" + *option.meant + "?";
+  std::vector<std::string> known;
+  for (const auto& [name, commands] : owners) known.push_back(name);
+  const auto meant = penstock::api::nearest(option.name, known);
+  return none + (meant ? "; did you mean " + *meant + ", which belongs to: " + owners[*meant] + "?" : "");
+}
+
 // What is wrong with the words that nothing took, by the first that says most: an option, a command, one word too many.
-std::optional<std::string> unknown(const CLI::App& command, const std::vector<std::string>& left) {
-  if (const auto option = penstock::api::first_option(left, options_of(&command)))
-    return "there is no option " + option->name + (option->meant ? "; did you mean --" + *option->meant + "?" : "");
+std::optional<std::string> unknown(const CLI::App& top, const CLI::App& command, const std::vector<std::string>& left) {
+  if (const auto option = penstock::api::first_option(left, options_of(&command))) return no_option(top, *option);
   if (left.empty()) return {};
   const auto commands = commands_of(command);
   if (commands.empty()) return "'" + left.front() + "' is one word too many; put what has blanks in quotes";
@@ -82,7 +114,7 @@ int usage(const CLI::App& app, const CLI::ParseError& error) {
     command = at->get_name() + " " + command;
   std::string why = error.what();
   const auto commands = commands_of(*deepest);
-  if (const auto what = unknown(*deepest, app.remaining(true))) {
+  if (const auto what = unknown(app, *deepest, app.remaining(true))) {
     why = *what;
   } else if (!commands.empty()) {
     why = "a command is missing: " + commands.front();

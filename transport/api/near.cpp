@@ -30,12 +30,13 @@ std::size_t distance(std::string_view from, std::string_view to) {
 
 std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& known) {
   std::optional<std::string> found;
-  std::size_t least = 1 + word.size() / 3;
+  // One change in a word of up to five letters, two in eight: with more it is another word, as color is for follow.
+  std::size_t least = std::max<std::size_t>(word.size() / 3, 1) + 1;
   for (const std::string& each : known) {
     const std::size_t length = std::max(word.size(), each.size());
-    if (length - std::min(word.size(), each.size()) > least) continue;  // not by far, and the way there is long
+    if (length - std::min(word.size(), each.size()) >= least) continue;  // not by far, and the way there is long
     const std::size_t changes = distance(word, each);
-    if (changes >= length || changes > least || (found && changes == least)) continue;
+    if (changes >= length || changes >= least) continue;
     found = each;
     least = changes;
   }

@@ -9,7 +9,7 @@
 namespace penstock::api {
 
 // The word that takes the fewest changed, added or left out characters to get to (two exchanged ones are one change),
-// if these are few for a word of its length.
+// if these are no more than a third of its length, or one.
 std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& known);
 
 // "; did you mean X?", or nothing when no word is near.

@@ -21,6 +21,13 @@ TEST(Near, AnotherWordIsNotMeant) {
   EXPECT_FALSE(nearest("", kTopics));
   EXPECT_FALSE(nearest("order", {}));
 }
+TEST(Near, AWordOfWhichHalfWouldChangeIsNotMeant) {
+  EXPECT_FALSE(nearest("follow", {"color"}));
+  EXPECT_FALSE(nearest("folow", {"color"}));
+  EXPECT_FALSE(nearest("form", {"to", "for-key"}));
+  EXPECT_EQ(nearest("folow", {"color", "follow"}), "follow");
+  EXPECT_EQ(nearest("retenton-byte", {"retention-time", "retention-bytes"}), "retention-bytes");
+}
 TEST(Near, TheNearestOfSeveralIsMeant) { EXPECT_EQ(nearest("order.create", kTopics), "order.created"); }
 TEST(Near, NothingIsSaidWhereNothingIsNear) {
   EXPECT_EQ(did_you_mean("order", kTopics), "; did you mean orders?");
