@@ -18,11 +18,13 @@ fetch() {
 }
 body() { sed '1,/^$/d' "$work/answer"; }
 expect() { head -1 "$work/answer" | grep -q "^HTTP/1.1 $1 " || fail "not $1: $(cat "$work/answer")"; }
-# Twenty payments, one of which could not be shipped; and a topic in memory.
+# Twenty payments, one of which could not be shipped, and two that a second group waits to try again; and a topic in
+# memory.
 make_some_of_everything() {
   seq 20 | penstock pub payment.confirmed --await disk --quiet
   # shellcheck disable=SC2016  # the handler's variable
   penstock sub payment.confirmed --group fulfillment --max-attempts 1 --exit-at-end \
     --exec '[ "$PENSTOCK_OFFSET" != 4 ] || exit 3' 2>/dev/null
+  penstock sub payment.confirmed --group desk --backoff 1h -n 2 --exec 'exit 3' 2>/dev/null
   penstock topic create ticks --durability memory
 }

@@ -2,7 +2,7 @@
 # The metrics and the alerts as Prometheus' own checker sees them.
 set -euo pipefail
 command -v promtool >/dev/null || {
-  echo "skipped: promtool is missing (package prometheus); exposition_test.sh reads the same with another parser"
+  echo "skipped: promtool is missing (.ci/promtool gets it); exposition_test.sh reads the same with another parser"
   exit 77
 }
 . "$(dirname "$0")/monitored.sh"
