@@ -1,6 +1,8 @@
 // The daemon: one thread that makes the rounds, and sleeps when there is nothing to do.
 #include <penstock/daemon.hpp>
 
+#include <pthread.h>
+
 #include <atomic>
 #include <cstring>
 #include <thread>
@@ -37,11 +39,13 @@ void Daemon::Impl::rest(const shm::Sleeper& sleeper) {
   const std::int64_t wake = std::min(rounds->rest(now), longest == INT64_MAX ? longest : now + longest);
   for (std::int64_t left = wake - now; left > 0; left = wake - api::monotonic_ns()) {
     sleeper.sleep(seen, std::min(left, kLookAtClock));
+    rounds->advance();
     if (sleeper.wary() || sleeper.read() != seen || rounds->clock_set(api::monotonic_ns())) return;
   }
 }
 
 void Daemon::Impl::run() {
+  ::pthread_setname_np(::pthread_self(), "penstock-rounds");  // as top -H shows it
   const shm::Sleeper sleeper = rounds->sleeper();
   std::int64_t awake_until = 0;
   while (!stopping.load(std::memory_order_seq_cst)) {
@@ -63,6 +67,7 @@ Daemon& Daemon::operator=(Daemon&& other) noexcept {
 }
 Daemon::~Daemon() { static_cast<void>(stop()); }
 
+std::uint64_t Daemon::progress() const { return impl_ ? impl_->rounds->progress() : 0; }
 std::string_view Daemon::backend() const { return impl_ ? impl_->rounds->backend() : std::string_view(); }
 
 Result<void> Daemon::stop() {

@@ -17,6 +17,7 @@
 #include "api/near.hpp"
 #include "daemon/monitor.hpp"
 #include "daemon/service_manager.hpp"
+#include "daemon/watchdog.hpp"
 #include "shm/fd.hpp"
 
 namespace {
@@ -56,6 +57,11 @@ std::string bus_directory(const std::string& given) {
 void tell(const std::string& state) {
   if (const std::string why = penstock::daemon::tell_manager(state); !why.empty())
     spdlog::warn("the service manager was not told: {}", why);
+}
+
+void tell_watchdog(bool well) {
+  if (well) return tell("WATCHDOG=1");
+  spdlog::error("the daemon's thread is stuck, and the service manager is not told that it lives; please report this");
 }
 
 // The signals that steer the daemon, blocked in every thread and read one by one.
@@ -101,7 +107,8 @@ class Program {
   std::string settings_;  // those the daemon runs with
   std::optional<penstock::Bus> bus_;
   std::optional<penstock::Daemon> daemon_;
-  std::unique_ptr<penstock::daemon::Monitor> monitor_;  // null without --metrics
+  std::unique_ptr<penstock::daemon::Monitor> monitor_;    // null without --metrics
+  std::unique_ptr<penstock::daemon::Watchdog> watchdog_;  // null where nobody wants to know; last: it asks the daemon
 };
 
 int Program::run() {
@@ -112,6 +119,8 @@ int Program::run() {
     monitor_ = std::move(*monitor);
     spdlog::info("metrics at http://{}/metrics", monitor_->address());
   }
+  if (const auto turn = penstock::daemon::watchdog_turn())
+    watchdog_ = std::make_unique<penstock::daemon::Watchdog>(*turn, tell_watchdog);
   if (const int code = start(); code != kDone) return code;
   spdlog::info("ready, bus {}, {}", directory_, daemon_->backend());
   tell("READY=1");
@@ -145,6 +154,7 @@ int Program::start() {
   settings_ = std::move(*settings);
   daemon_.emplace(std::move(*daemon));
   if (monitor_) monitor_->watch(bus_);
+  if (watchdog_) watchdog_->watch([this] { return daemon_->progress(); });
   return kDone;
 }
 
@@ -167,6 +177,7 @@ int Program::reload() {
 }
 
 int Program::stop() {
+  if (watchdog_) watchdog_->watch({});
   if (monitor_) monitor_->watch(std::nullopt);
   const auto stopped = daemon_->stop();
   daemon_.reset();

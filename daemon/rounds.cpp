@@ -145,6 +145,7 @@ void Rounds::find_groups() {
     const std::string& name = names[(groups_turn_ + i) % names.size()];
     if (books_.contains(name)) continue;
     ++looked_at;
+    advance();
     auto group = api::Group::open(state_, name);
     // With [access] one that its user has not opened since the live side was made is his to open.
     if (group && (*group)->live()) books_.emplace(name, std::make_unique<Books>(std::move(*group), sleeper(), log_));
@@ -161,6 +162,7 @@ std::vector<TopicPtr> Rounds::find_topics(std::set<std::string>& complaints) {
   std::vector<TopicPtr> fresh;
   for (const std::string& name : api::topic_names(*state_)) {
     if (topics_.contains(name)) continue;
+    advance();  // there may be thousands, each recovered
     auto topic = api::Topic::open(state_, name, true);
     if (topic) {
       topics_.emplace(name, *topic);
@@ -172,6 +174,7 @@ std::vector<TopicPtr> Rounds::find_topics(std::set<std::string>& complaints) {
   }
   std::erase_if(unpersisted_, [&](const TopicPtr& topic) {
     if (topic->deleted()) return true;
+    advance();
     auto done = persist(topic);
     if (!done) complaints.insert(done.error().message());
     return done.has_value();
@@ -193,8 +196,10 @@ void Rounds::refresh() {
   std::set<std::string> complaints;
   const std::vector<TopicPtr> fresh = find_topics(complaints);
   find_groups();
-  for (Books* book : turns_)
+  for (Books* book : turns_) {
+    advance();
     if (auto done = book->refresh(topics_, fresh); !done) complaints.insert(done.error().message());
+  }
   for (const std::string& complaint : complaints)
     if (!refused_.contains(complaint)) log_(2, complaint);
   refused_ = std::move(complaints);
@@ -233,6 +238,7 @@ bool Rounds::keep_books(std::int64_t now) {
   bool did = false;
   std::int64_t ended = now;
   for (std::size_t i = 0; i < turns_.size(); ++i) {
+    advance();
     did |= turns_[(books_turn_ + i) % turns_.size()]->work(now, deadline, options_.checkpoint_every.count());
     ended = api::monotonic_ns();
     if (ended < deadline) continue;
@@ -257,6 +263,7 @@ void Rounds::retain(std::int64_t now, bool did) {
 }
 
 bool Rounds::work(std::int64_t now) {
+  advance();
   look_at_clock(now);
   if (now >= next_look_)
     look_at_all(now);

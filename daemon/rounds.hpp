@@ -2,6 +2,7 @@
 // thread makes the rounds; a test steps them. One a bus: it holds daemon.lock for as long as it lives.
 #pragma once
 
+#include <atomic>
 #include <optional>
 #include <penstock/daemon.hpp>
 #include <set>
@@ -28,6 +29,9 @@ class Rounds {
   std::int64_t rest(std::int64_t now);
   // Looked at each second of a sleep: did somebody set the clock? Then a round is due.
   bool clock_set(std::int64_t now) const { return retention_.jumps().set(now, api::now_ns()); }
+  // A count of what was got through, for who watches: see Daemon::progress().
+  std::uint64_t progress() const { return progress_.load(std::memory_order_relaxed); }
+  void advance() { progress_.fetch_add(1, std::memory_order_relaxed); }
   // Everything that was committed, and the groups' state, to disk; and, when nobody publishes any more, what the next
   // life may rely on. The last call.
   Result<void> finish();
@@ -51,6 +55,7 @@ class Rounds {
   bool keep_books(std::int64_t now);
   void retain(std::int64_t now, bool did);
 
+  std::atomic<std::uint64_t> progress_{0};
   api::StatePtr state_;
   shm::Fd lock_;
   shm::Handle handle_;

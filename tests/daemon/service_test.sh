@@ -39,6 +39,72 @@ python3 "$work/manager.py" "$work/notify2" "$work/log" $'[topics]\nrings = 1\n' 
 grep -q 'bus.toml:2: unknown key rings in \[topics\]; did you mean ring?' "$work/log" || fail "what is wrong was not told"
 rm "$PENSTOCK_BUS/bus.toml"
 
+# The watchdog hears twice in its interval that the daemon's thread gets on, though it has nothing to do; and not while
+# that thread is stopped, which is logged, until it goes on.
+cat >"$work/watchdog.py" <<'PYTHON'
+import ctypes, os, re, signal, socket, subprocess, sys, time
+
+libc = ctypes.CDLL(None, use_errno=True)
+SEIZE, INTERRUPT, DETACH = 0x4206, 0x4207, 17
+name, log = sys.argv[1:3]
+inbox = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+inbox.settimeout(60)
+inbox.bind(name)
+
+def daemon(pid, body):
+    # The shell becomes the daemon, which so has the number that $$ is.
+    command = ["sh", "-c", f"WATCHDOG_PID={pid} exec penstockd"]
+    child = subprocess.Popen(command, env={**os.environ, "NOTIFY_SOCKET": name, "WATCHDOG_USEC": "2600000"}, stderr=open(log, "a"))
+    try:
+        return body(child)
+    finally:
+        child.kill()
+        child.wait()
+
+def hear(wanted):
+    while (state := inbox.recv(4096).decode()) != wanted:
+        assert state in ("READY=1", "WATCHDOG=1", "STOPPING=1"), state
+
+def trace(request, thread):
+    if libc.ptrace(request, thread, None, None) != 0:
+        sys.exit(f"ptrace {request}: {os.strerror(ctypes.get_errno())}")
+
+def stuck(child):
+    hear("READY=1")
+    for _ in range(3):
+        hear("WATCHDOG=1")
+    thread = next(int(t) for t in os.listdir(f"/proc/{child.pid}/task")
+                  if open(f"/proc/{child.pid}/task/{t}/comm").read() == "penstock-rounds\n")
+    trace(SEIZE, thread)
+    trace(INTERRUPT, thread)
+    os.waitpid(thread, 0x40000000)  # __WALL
+    deadline = time.monotonic() + 60
+    while "thread is stuck" not in open(log).read():
+        assert time.monotonic() < deadline, "a thread that is stuck is not told of"
+        time.sleep(0.02)
+    inbox.setblocking(False)
+    try:
+        while inbox.recv(4096): pass
+    except BlockingIOError:
+        pass
+    inbox.settimeout(60)
+    trace(DETACH, thread)
+    hear("WATCHDOG=1")
+    child.terminate()
+    hear("STOPPING=1")
+    assert child.wait(60) == 0
+
+def not_ours(child):
+    assert inbox.recv(4096) == b"READY=1"
+    child.terminate()
+    assert inbox.recv(4096) == b"STOPPING=1"
+    assert child.wait(60) == 0
+
+daemon("$$", stuck)
+daemon("1", not_ours)
+PYTHON
+python3 "$work/watchdog.py" "$work/watched" "$work/log" || fail "the watchdog"
+
 # run FILE [VARIABLE=VALUE...]: a daemon with its stderr in the file, until it is ready and stopped again.
 run() {
   local log=$1
