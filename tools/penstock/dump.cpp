@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "tools/penstock/cloudevents.hpp"
 #include "tools/penstock/format.hpp"
@@ -61,6 +62,7 @@ class Dumper {
   bool show_offsets(const char* what, const std::string& name, Offset first, std::uint64_t count);
   void show_text(const EventView& event);
   void tell(const Damage& damage);
+  void tell_not_shown(const Log& log, const std::string& source);
   ScanOptions scan_options(StartAt from) const;
 
   const Globals& globals_;
@@ -153,6 +155,15 @@ void Dumper::tell(const Damage& damage) {
   code_ = complain(kDamaged, what + "; run 'penstock verify'");
 }
 
+// Who has what he asked for misses nothing.
+void Dumper::tell_not_shown(const Log& log, const std::string& source) {
+  if (enough() || stopping() || !out_.good() || !options_.to.empty()) return;
+  const auto what = log.not_shown();
+  if (!what) return;
+  out_.flush();
+  note(globals_, source + ": " + *what);
+}
+
 ScanOptions Dumper::scan_options(StartAt from) const {
   ScanOptions scan{.from = from, .reverse = options_.reverse};
   if (options_.to.empty()) return scan;
@@ -197,7 +208,7 @@ std::optional<Log> Dumper::open(const std::string& source) {
 // Looks again and again, opening the log anew: segments and the ring may have been made since.
 int Dumper::follow(const std::string& topic) {
   StartAt from = options_.from.empty() ? StartAt::beginning() : *parse_start(options_.from, current_time());
-  bool told = false;
+  bool told = false, looked = false;
   place_.source = written_.source = topic;
   while (!stopping() && out_.good() && !enough()) {
     auto log = Log::open(globals_.directory(), topic);
@@ -206,6 +217,7 @@ int Dumper::follow(const std::string& topic) {
       const auto next = scan(*log, from, topic);
       if (!next) return complain(next.error(), topic);
       if (*next > 0) from = StartAt::offset(*next);
+      if (!std::exchange(looked, true)) tell_not_shown(*log, topic);
     } else if (log.error().code() != Errc::not_found || no_bus(globals_.directory())) {
       return complain(log.error(), topic);
     } else if (!told) {
@@ -242,6 +254,7 @@ int Dumper::run() {
     if (!log) continue;
     place_ = {source, {}};
     if (const auto next = scan(*log, from, source); !next) code_ = std::max(code_, complain(next.error(), source));
+    tell_not_shown(*log, source);
   }
   return finish(stopping() ? kInterrupted : code_);
 }

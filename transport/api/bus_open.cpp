@@ -317,6 +317,20 @@ Result<StatePtr> look_at_bus(const std::string& directory) {
   return state;
 }
 
+std::optional<std::string> why_no_live(const std::string& directory, std::uint64_t bus_id) {
+  std::error_code error;
+  const std::string target = fs::read_symlink(directory + "/live", error).string();
+  if (error) return std::nullopt;
+  const auto live = open_live(directory, bus_id, false);
+  if (live) return std::nullopt;  // made a moment ago
+  if (live.error().code() != Errc::not_found)
+    return "only what is on disk is shown, and not what may be in shared memory alone: " + live.error().message();
+  if (fs::exists(target, error)) return std::nullopt;  // of a former boot: gone
+  return "only what is on disk is shown: " + target +
+         " is not there. After a reboot that is all; if the bus runs, in another container, look there or mount its "
+         "shared memory here";
+}
+
 Result<void> only_owner(const std::string& directory) {
   if (::geteuid() == 0 || owns(directory)) return {};
   return refuse(Errc::permission, directory + " belongs to user " + user_of(directory) + ", who alone may do this.");

@@ -15,7 +15,8 @@ struct Log::Impl {
   std::string directory;             // of the topic; empty for a single file
   std::uint64_t topic_id = 0;        // the same topic's
   std::string file;                  // the single file
-  std::shared_ptr<api::Topic> live;  // null: the bus does not run
+  std::shared_ptr<api::Topic> live;  // null: the bus does not run, or `unseen` says why its shared memory is not read
+  std::optional<std::string> unseen{};
 
   // `near`: a place in the ring behind which nothing is wanted, to look from for the first that is; then that one.
   Result<void> forward(const ScanOptions& options, const LogVisitor& visitor, std::optional<api::Place>& near) const;

@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 
 #include "api/log_impl.hpp"
 #include "group/pattern.hpp"
+#include "io/file.hpp"
 #include "storage/segment_reader.hpp"
+#include "storage/segment_set.hpp"
 
 namespace penstock {
 
@@ -78,8 +81,40 @@ Result<Log> Log::open(const std::string& bus_directory, const std::string& topic
       impl->live = std::move(*live);
     else if (live.error().code() != Errc::not_found)
       return tl::unexpected(live.error());
+  } else {
+    impl->unseen = api::why_no_live(bus_directory, (*state)->bus_id);
   }
   return Log(std::move(impl));
+}
+
+namespace {
+
+// The topic whose last segment this file is, if its bus runs here: more of it is in the ring than in any file.
+std::shared_ptr<api::Topic> topic_above(const std::string& file, const std::string& topic, std::uint64_t topic_id) {
+  std::error_code error;
+  const std::string segment = std::filesystem::absolute(file, error).lexically_normal().string();
+  const std::string directory = io::directory_of(segment);
+  const std::string bus = io::directory_of(io::directory_of(directory));
+  auto state = error ? tl::unexpected(Error(Errc::not_found)) : api::look_at_bus(bus);
+  if (!state || (*state)->live.header() == nullptr) return nullptr;
+  storage::SegmentSet segments((*state)->topic_directory(topic), topic_id);
+  if (!segments.refresh() || segments.empty() || segments.path(segments.size() - 1) != segment) return nullptr;
+  auto live = api::Topic::look(*state, topic);
+  return live && (*live)->header().topic_id == topic_id ? std::move(*live) : nullptr;
+}
+
+}  // namespace
+
+std::optional<std::string> Log::not_shown() const {
+  if (impl_->unseen) return impl_->unseen;
+  if (impl_->file.empty()) return std::nullopt;
+  const auto live = topic_above(impl_->file, impl_->topic, impl_->topic_id);
+  if (!live || !live->durable()) return std::nullopt;
+  const Offset durable = live->durable_end().offset, end = live->end().offset;
+  if (durable >= end) return std::nullopt;
+  return "what begins at offset " + std::to_string(durable) + " and ends before " + std::to_string(end) +
+         " is in shared memory and not on disk yet; see it with 'penstock --bus " + live->state()->directory +
+         " dump " + impl_->topic + "'";
 }
 
 Result<Log> Log::open_file(const std::string& path) {
@@ -93,6 +128,7 @@ Result<Log> Log::open_file(const std::string& path) {
   impl->file = path;
   const char* text = reader->header().topic.text;
   impl->topic.assign(text, ::strnlen(text, layout::kNameMax));
+  impl->topic_id = reader->header().topic_id;
   return Log(std::move(impl));
 }
 

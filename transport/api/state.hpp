@@ -62,6 +62,8 @@ std::optional<std::uint32_t> daemon_of(const State& state);
 
 // For looking only: makes and recovers nothing. Without a live side, live.header() is null.
 Result<StatePtr> look_at_bus(const std::string& directory);
+// Why there is none, where events may be in it that are not on disk; nothing where the bus was unloaded, or never ran.
+std::optional<std::string> why_no_live(const std::string& directory, std::uint64_t bus_id);
 // Errc::busy names the process that has a handle, or the daemon.
 Result<void> nobody_uses(const State& state);
 Result<StatePtr> open_bus(const std::string& directory, bool create);

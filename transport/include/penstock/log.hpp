@@ -54,6 +54,9 @@ class Log {
   Result<void> scan(const ScanOptions& options, const LogVisitor& visitor) const;
   // The next offset at the end, as it is now.
   Offset end() const;
+  // What there is, or may be, behind the end that cannot be seen from here, and how it can: events in shared memory.
+  // Nothing: all there is is shown.
+  std::optional<std::string> not_shown() const;
   // Checks every byte that is kept on disk: a report a file. `each`: told of every file as soon as it was checked;
   // false ends it there.
   Result<std::vector<FileReport>> verify(const std::function<bool(const FileReport&)>& each = {}) const;
