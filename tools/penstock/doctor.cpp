@@ -16,19 +16,13 @@
 #include <fstream>
 
 #include "api/network_disk.hpp"
+#include "tools/penstock/doctor.hpp"
 #include "tools/penstock/json.hpp"
 #include "tools/penstock/output.hpp"
 #include "tools/penstock/session.hpp"
 
 namespace penstock::tool {
 namespace {
-
-struct Finding {
-  std::string check;
-  bool ok = true;
-  std::string value;
-  std::string advice;  // empty when nothing is to be done
-};
 
 std::string first_line(const char* path) {
   std::ifstream file(path);
@@ -186,6 +180,7 @@ Finding daemon_of(const BusInfo& info) {
 
 void add_topics(const Bus& bus, std::vector<Finding>& findings) {
   const auto names = bus.topics();
+  if (!names) findings.push_back({"topics", false, "cannot be looked at", names.error().message()});
   if (!names) return;
   for (const std::string& name : *names) {
     const auto info = bus.describe_topic(name);
@@ -197,7 +192,10 @@ void add_topics(const Bus& bus, std::vector<Finding>& findings) {
                           std::string("cannot be persisted: ") + std::strerror(info->durable_error),
                           "make space or replace the disk; nothing is lost in memory"});
     }
-    if (info->blocked_by) {
+    if (info->blocked_by && info->blocked_by->starts_with("group ")) {
+      findings.push_back({"topic " + name, false, "producers wait for " + *info->blocked_by,
+                          "start that group's service, or let it skip: penstock group seek G --to end"});
+    } else if (info->blocked_by) {
       findings.push_back({"topic " + name, false, "readers wait for " + *info->blocked_by,
                           "let that process go on, or end it: its open claim is then aborted"});
     }
@@ -222,6 +220,7 @@ int doctor(const Globals& globals) {
     findings.push_back(direct_writes(globals.directory()));
     if (info) findings.push_back(daemon_of(*info));
     add_topics(*bus, findings);
+    add_groups(*bus, findings);
   }
   Out out;
   for (const Finding& f : findings) {
