@@ -200,7 +200,11 @@ void Metrics::look_at_group(const Bus& bus, const std::string& name, Seen& out) 
   const auto info = bus.describe_group(name);
   const auto topics = bus.group_topics(name);
   // Deleted meanwhile, or with [access] not opened by its user yet.
-  const auto absent = [](const auto& asked) { return !asked && asked.error().code() == Errc::not_found; };
+  const auto absent = [&group](const auto& asked) {
+    if (asked) return false;
+    const bool others = group && !(*group)->place().ours();
+    return asked.error().code() == Errc::not_found || (others && asked.error().code() == Errc::permission);
+  };
   if (!group || !info || !topics) {
     if (!absent(group) && !absent(info) && !absent(topics)) ++refused_;
     return;

@@ -58,6 +58,51 @@ another_user() {
   [ "$(penstock dump t --format '%v')" = x ] || fail "the event is gone"
 }
 
+# In a bus that users share, a group is one user's: others are told whose, before and after a reboot.
+anothers_group() {
+  if ! setpriv --reuid=65534 --regid=65534 --clear-groups true 2>/dev/null; then
+    echo "not tried: another user's group, which takes root"
+    return
+  fi
+  begin shared
+  local owner=(setpriv --reuid=6001 --regid=6001 --groups=7001,7002) command
+  local his=(setpriv --reuid=6003 --regid=7002 --clear-groups) other=(setpriv --reuid=6004 --regid=7002 --clear-groups)
+  mkdir "$PENSTOCK_BUS"
+  printf '[access]\nproducers = "7001"\nconsumers = "7002"\n' >"$PENSTOCK_BUS/bus.toml"
+  chown -R 6001:6001 "$PENSTOCK_BUS"
+  owners_daemon() {
+    "${owner[@]}" penstockd 2>>"$work/log" &
+    daemon=$!
+    up() { [ -n "$("${owner[@]}" penstock bus describe --json 2>/dev/null | jq -r '.daemon_pid // empty')" ]; }
+    wait_for up
+  }
+  owners_daemon
+  echo x | "${owner[@]}" penstock pub t --quiet
+  "${his[@]}" penstock sub t --group g --max-attempts 1 --exit-at-end --exec 'exit 3' 2>/dev/null
+  for command in "group pause g" "group seek g --to end" "group set g --lease 1m" "group delete g --yes" "dlq redrive g" \
+    "dlq purge g --yes"; do
+    # shellcheck disable=SC2086
+    told 1 'group g belongs to user 6003; its members and who changes it run as that user' "${other[@]}" penstock $command
+  done
+  stop_daemon
+  wipe_live_side
+  owners_daemon
+  for command in "group describe g" "group pause g" "group seek g --to end" "group set g --lease 1m" "group delete g --yes" \
+    "dlq list" "dlq show g" "dlq redrive g" "dlq purge g --yes"; do
+    # shellcheck disable=SC2086
+    told 1 'group g belongs to user 6003, who has not opened it since the bus came into shared memory' \
+      "${other[@]}" penstock $command
+  done
+  "${his[@]}" penstock group describe g >/dev/null
+  "${other[@]}" penstock dlq show g >/dev/null || fail "letters that anybody may read: dlq show ended with $?"
+  # A folder that is closed is not an empty one.
+  chmod 700 "$PENSTOCK_BUS/topics"
+  told 1 "$PENSTOCK_BUS/topics: permission denied to user 6004: it belongs to user 6001" "${other[@]}" penstock topic list
+  chmod 2775 "$PENSTOCK_BUS/topics"
+  stop_daemon
+  rm -rf "$(readlink "$PENSTOCK_BUS/live")"
+}
+
 # As a container has it unless told otherwise.
 small_shared_memory() {
   begin small
@@ -166,6 +211,8 @@ older_program() {
   live=$(readlink "$PENSTOCK_BUS/live")
   cp -r "$live" "$work/live.kept"
   newer "$live/bus"
+  # What is on disk can be read; that more may be in shared memory is told.
+  told 0 "t: only what is on disk is shown, and not what may be in shared memory alone: $live: $text" penstock dump t
   for command in "pub t x" "sub t --exit-at-end" "sub t --group g" "topic list" "group list" "bus describe" stats \
     "bus unload" "bus delete --yes" doctor; do
     # shellcheck disable=SC2086
@@ -193,4 +240,5 @@ small_shared_memory
 full_disk
 no_o_direct
 network
+anothers_group
 older_program

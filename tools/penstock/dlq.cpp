@@ -1,6 +1,8 @@
 // penstock dlq: the dead letters of groups; look at them, give them back, throw them away, take them elsewhere.
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "tools/penstock/format.hpp"
 #include "tools/penstock/json.hpp"
 #include "tools/penstock/output.hpp"
@@ -49,6 +51,7 @@ int list(const Globals& globals, Bus& bus) {
   const auto groups = bus.groups();
   if (!groups) return complain(groups.error());
   Out out;
+  int code = kDone;
   Table table({"GROUP", "LETTERS", "OLDEST", "NEWEST", "REDRIVEN"});
   for (const std::string& group : *groups) {
     std::uint64_t count = 0;
@@ -58,8 +61,9 @@ int list(const Globals& globals, Bus& bus) {
       newest = letter.last_failure;
       return !stopping();
     });
-    if (!visited && visited.error().code() == Errc::not_found) continue;  // deleted meanwhile
-    if (!visited) return complain(visited.error(), group);
+    if (!visited && visited.error().code() == Errc::not_found) continue;    // deleted meanwhile
+    if (!visited) code = std::max(code, complain(visited.error(), group));  // the others are listed all the same
+    if (!visited) continue;
     const auto info = bus.describe_group(group);
     const std::uint64_t redriven = info ? info->redriven : 0;
     const auto when = [&](Timestamp time) { return count > 0 ? Json(time_text(time)) : Json(nullptr); };
@@ -77,7 +81,7 @@ int list(const Globals& globals, Bus& bus) {
     }
   }
   if (!globals.json) table.print(out, globals.colored(1));
-  return out.finish(stopping() ? kInterrupted : kDone);
+  return out.finish(stopping() ? kInterrupted : code);
 }
 
 void show_text(std::string& out, const EventView& event, const DeadLetter& letter) {

@@ -1,4 +1,6 @@
 // penstock group: list, describe, set, pending, seek, pause, resume, delete.
+#include <algorithm>
+
 #include "tools/penstock/group_options.hpp"
 #include "tools/penstock/json.hpp"
 #include "tools/penstock/output.hpp"
@@ -25,17 +27,19 @@ int list(const Globals& globals, Bus& bus) {
   const auto names = bus.groups();
   if (!names) return complain(names.error());
   Out out;
+  int code = kDone;
   Table table({"GROUP", "SUBSCRIPTIONS", "MEMBERS", "ORDERING", "STATE"});
   for (const std::string& name : *names) {
     const auto info = bus.describe_group(name);
-    if (!info && info.error().code() == Errc::not_found) continue;  // deleted meanwhile
-    if (!info) return complain(info.error(), name);
+    if (!info && info.error().code() == Errc::not_found) continue;   // deleted meanwhile
+    if (!info) code = std::max(code, complain(info.error(), name));  // the others are listed all the same
+    if (!info) continue;
     if (globals.json) out << line(group_json(*info));
     table.add({name, joined(info->patterns), std::to_string(info->members),
                name_of(info->options.ordering.value_or(Ordering::parallel)), info->paused ? "paused" : "active"});
   }
   if (!globals.json) table.print(out, globals.colored(1));
-  return out.finish(kDone);
+  return out.finish(code);
 }
 
 void print_options(Out& out, const GroupInfo& info) {

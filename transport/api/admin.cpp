@@ -1,7 +1,10 @@
 // What operators ask of a bus.
-#include <penstock/bus.hpp>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <penstock/bus.hpp>
 #include <unordered_map>
 
 #include "api/feed.hpp"
@@ -40,8 +43,19 @@ Result<void> Bus::delete_topic(std::string_view name) {
   return api::delete_topic(state_, name);
 }
 
+namespace {
+
+// A list that is closed to this user is not an empty one.
+Result<void> may_list(const std::string& directory) {
+  if (::faccessat(AT_FDCWD, directory.c_str(), R_OK | X_OK, AT_EACCESS) == 0 || errno != EACCES) return {};
+  return refuse(Errc::permission, directory, EACCES);
+}
+
+}  // namespace
+
 Result<std::vector<std::string>> Bus::topics() const {
   if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
+  if (auto may = may_list(state_->directory + "/topics"); !may) return tl::unexpected(may.error());
   std::vector<std::string> out = api::topic_names(*state_);
   // A directory whose meta was never written is a creation that was cut short.
   std::erase_if(out, [this](const std::string& name) { return !api::topic_exists(*state_, name); });
@@ -150,8 +164,13 @@ Result<void> Bus::set_compaction(std::string_view topic, bool compact) {
 
 Result<std::vector<std::string>> Bus::groups() const {
   if (auto good = state_->usable(); !good) return tl::unexpected(good.error());
+  if (auto may = may_list(state_->directory + "/groups"); !may) return tl::unexpected(may.error());
   std::vector<std::string> out = api::group_names(*state_);
-  std::erase_if(out, [this](const std::string& name) { return !api::Group::open(state_, name); });
+  // One that only others may look into is there all the same.
+  std::erase_if(out, [this](const std::string& name) {
+    const auto group = api::Group::open(state_, name);
+    return !group && group.error().code() != Errc::permission;
+  });
   return out;
 }
 
@@ -224,7 +243,8 @@ Result<std::vector<GroupTopicInfo>> Bus::group_topics(std::string_view name) con
     const bool letters = topic_name == (*group)->dlq() && !(*group)->wants(topic_name);
     auto topic = api::Topic::open(state_, topic_name, false);
     if (!topic) continue;
-    auto state = api::GroupState::open(*group, topic_name, {});
+    auto state = api::GroupState::open_for_operator(*group, topic_name, {});
+    if (!state && letters && state.error().code() == Errc::permission) continue;  // nothing was given back
     if (!state) return tl::unexpected(state.error());
     const group::Info info = (*state)->engine().info();
     GroupTopicInfo told;

@@ -25,7 +25,7 @@ Result<Letters> letters_of(const api::StatePtr& state, std::string_view name) {
   auto topic = api::Topic::open(state, out.group->dlq(), false);
   if (!topic) return tl::unexpected(topic.error());
   out.topic = std::move(*topic);
-  auto opened = api::GroupState::open(out.group, out.group->dlq(), {});
+  auto opened = api::GroupState::open_for_operator(out.group, out.group->dlq(), {});
   if (!opened) return tl::unexpected(opened.error());
   out.state = std::move(*opened);
   return out;
@@ -80,7 +80,7 @@ Result<void> Bus::seek_group(std::string_view name, StartAt to) {
     auto place = api::Feed(*topic, false).start(to);
     if (!place) return tl::unexpected(place.error());
     // A place is given to the group, so one that cannot be read is not missed.
-    auto state = api::GroupState::open(*group, topic_name, {.forget = true});
+    auto state = api::GroupState::open_for_operator(*group, topic_name, {.forget = true});
     if (!state) return tl::unexpected(state.error());
     auto lock = api::GroupLock::take(*state_, (*group)->place());
     if (!lock) return tl::unexpected(lock.error());

@@ -33,13 +33,6 @@ std::string mount_of(std::string path, const struct stat& inside) {
   return path;
 }
 
-std::string user_text(uid_t user) {
-  passwd entry{}, *found = nullptr;
-  char buffer[4096];
-  const bool named = ::getpwuid_r(user, &entry, buffer, sizeof buffer, &found) == 0 && found != nullptr;
-  return named ? std::string(entry.pw_name) + " (" + std::to_string(user) + ")" : std::to_string(user);
-}
-
 }  // namespace
 
 std::string bytes_text(std::uint64_t bytes) {
@@ -50,6 +43,13 @@ std::string bytes_text(std::uint64_t bytes) {
   char text[32];
   std::snprintf(text, sizeof text, value < 10 && unit > 0 ? "%.1f " : "%.0f ", value);
   return text + std::string(kUnits[unit]);
+}
+
+std::string user_text(std::uint32_t user) {
+  passwd entry{}, *found = nullptr;
+  char buffer[4096];
+  const bool named = ::getpwuid_r(user, &entry, buffer, sizeof buffer, &found) == 0 && found != nullptr;
+  return named ? std::string(entry.pw_name) + " (" + std::to_string(user) + ")" : std::to_string(user);
 }
 
 std::string no_space_at(const std::string& path) {

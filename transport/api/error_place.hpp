@@ -14,7 +14,8 @@ std::string no_permission_at(const std::string& path, int error);
 // What is there beside it that may have been meant.
 std::string not_found_at(const std::string& path);
 
-// 16 MiB: for people.
+// For people: 16 MiB; alice (1000), or the number alone.
 std::string bytes_text(std::uint64_t bytes);
+std::string user_text(std::uint32_t user);
 
 }  // namespace penstock::api

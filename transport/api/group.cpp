@@ -193,6 +193,7 @@ Result<std::shared_ptr<Group>> Group::map(const StatePtr& state, std::string_vie
   const std::string path = place->live_path() + "/@group";
   bool writable = true;
   auto fd = place->open("@group", writable);
+  if (!fd && fd.error().code() == Errc::permission) return tl::unexpected(api::name(fd.error(), path));
   if (!fd) return tl::unexpected(fd.error());
   auto size = shm::size_of(*fd);
   if (!size || *size < layout::kPage) return refuse(Errc::corrupt, path);
@@ -382,8 +383,7 @@ Result<std::shared_ptr<Group>> Group::join(const StatePtr& state, std::string_vi
 
 Result<void> Group::may_change() const {
   if (writable_) return {};
-  return refuse(Errc::permission, "group " + name_ + " belongs to another user (" + place_.live_path() +
-                                      "); its members and who changes it run as that user.");
+  return place_.refuse_others(GroupPlace::kHisToChange);
 }
 
 Result<void> Group::change(const layout::GroupOptions& options, const std::vector<std::string>& patterns) {

@@ -90,6 +90,10 @@ class GroupState {
   }
   static Result<std::shared_ptr<GroupState>> open_locked(const std::shared_ptr<Group>& group, std::string_view topic,
                                                          const Access& access);
+  // As open(), for an operator: one that is not there since another user has to make it is not his to have
+  // (Errc::permission), rather than not found.
+  static Result<std::shared_ptr<GroupState>> open_for_operator(const std::shared_ptr<Group>& group,
+                                                               std::string_view topic, const Access& access);
 
   // The topic, for who holds the group's lock.
   static Result<std::shared_ptr<Topic>> topic_of(const StatePtr& state, std::string_view topic);

@@ -5,6 +5,8 @@
 
 #include <cerrno>
 
+#include "api/error_place.hpp"
+
 namespace penstock::api {
 
 GroupPlace GroupPlace::named(const State& state, std::string_view name) {
@@ -63,11 +65,14 @@ Result<GroupPlace> GroupPlace::find_remains(const State& state, std::string_view
 
 bool GroupPlace::ours() const { return !shared_ || user_ == ::geteuid(); }
 
+tl::unexpected<Error> GroupPlace::refuse_others(const std::string& why) const {
+  const std::string group = disk_path_.substr(disk_path_.rfind('/') + 1);
+  return refuse(Errc::permission, "group " + group + " belongs to user " + user_text(user_) + why);
+}
+
 Result<void> GroupPlace::make_live(const State& state) {
   if (live_) return {};
-  if (!ours())
-    return refuse(Errc::permission, live_path_ + " is not there yet; user " + std::to_string(user_) +
-                                        ", to whom this group belongs, must open it first.");
+  if (!ours()) return refuse_others(kNotMade);
   if (auto made = shm::make_directory(live_path_, state.access().group_directory()); !made)
     return tl::unexpected(api::name(made.error(), live_path_));
   if (!shared_) return {};
@@ -134,6 +139,7 @@ Result<GroupLock> GroupLock::take(const State& state, GroupPlace& place, std::in
   // Other users can't open it, so none of them can hold it.
   auto fd = shm::create_file(place.live(kFile), 0600, 0);
   if (!fd && fd.error().code() == Errc::already_exists) fd = shm::open_file(place.live(kFile), true);
+  if (!fd && fd.error().code() == Errc::permission) return place.refuse_others(GroupPlace::kHisToChange);
   if (!fd) return tl::unexpected(name(fd.error(), place.live_path()));
   if (auto locked = shm::lock(*fd, timeout_ns); !locked)
     return refuse(Errc::busy, place.live_path() + "/@lock stays locked: another process of this group does not end");

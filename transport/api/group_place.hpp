@@ -10,6 +10,13 @@ namespace penstock::api {
 
 class GroupPlace {
  public:
+  // Reasons for refuse_others().
+  static constexpr const char* kHisToChange = "; its members and who changes it run as that user.";
+  static constexpr const char* kNotMade =
+      ", who has not opened it since the bus came into shared memory; its members, or a command such as `penstock "
+      "group "
+      "describe`, do so when they run as that user.";
+
   // Errc::not_found: there is no such group. `make`: then it is made, for this user.
   static Result<GroupPlace> find(const State& state, std::string_view name, bool make = false);
   // The same; or, where a deletion that was cut short has left nothing on disk, what it left of this user's in the live
@@ -25,6 +32,8 @@ class GroupPlace {
   // Makes the live directory when it is missing.
   Result<void> make_live(const State& state);
   bool ours() const;  // may this process write the group's files?
+  // Errc::permission: whose the group is, and `why` that keeps this user from what he asked for.
+  tl::unexpected<Error> refuse_others(const std::string& why) const;
   bool on_disk() const { return !shared_ || disk_; }
   // A file of the live directory to be mapped. `writable` is given up when the file is another user's.
   Result<shm::Fd> open(const std::string& file, bool& writable) const;

@@ -238,4 +238,11 @@ Result<std::shared_ptr<GroupState>> GroupState::open(const std::shared_ptr<Group
   return open_locked(group, topic, access);
 }
 
+Result<std::shared_ptr<GroupState>> GroupState::open_for_operator(const std::shared_ptr<Group>& group,
+                                                                  std::string_view topic, const Access& access) {
+  auto state = open(group, topic, access);
+  if (state || state.error().code() != Errc::not_found || group->place().ours()) return state;
+  return group->place().refuse_others(GroupPlace::kNotMade);
+}
+
 }  // namespace penstock::api

@@ -316,6 +316,7 @@ Result<void> delete_topic(const StatePtr& state, std::string_view name) {
 Result<std::shared_ptr<Topic>> Topic::map(const StatePtr& state, std::string_view name, bool writable) {
   const std::string path = state->live.topic_path(std::string(name));
   auto fd = shm::open_file(path, writable);
+  if (!fd && fd.error().code() == Errc::permission) return tl::unexpected(api::name(fd.error(), path));
   if (!fd) return tl::unexpected(fd.error());
   auto size = shm::size_of(*fd);
   if (!size || *size < layout::kRingAt) return refuse(Errc::corrupt, path);
