@@ -250,7 +250,7 @@ equal "$(p group describe slow --json | jq -c '[.acked,.lag]')" '[1,0]'
 code 0 p stats --json
 code 0 p doctor --json
 equal "$(out | jq -r 'select(.ok or .advice != null).check' | tr '\n' ' ')" \
-      'shm memlock nofile max_map_count io_uring clock processors logout disk direct daemon '
+      'shm memlock nofile max_map_count io_uring clock processors logout disk direct daemon dlq shot '
 equal "$(ulimit -Sn 512; p doctor --json | jq -r 'select(.check == "nofile").value')" \
       "$(prlimit --pid "$daemon" --nofile --raw --noheadings --output SOFT)"
 kill -TERM "$daemon"
