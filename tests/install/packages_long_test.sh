@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # The Debian packages: lintian has nothing against them; in a clean Debian 12 they install with what they depend on and
-# nothing else, work, let programs of others be built and run, serve a bus that users share as the unit says, and leave
-# nothing behind but data. PENSTOCK_DEBS names a folder of packages to be tested instead of new ones, FRONT_DOORS that of
+# nothing else, work, let programs of others be built and run, serve a bus that users share under systemd, also after a
+# reboot, and leave nothing behind but data. PENSTOCK_DEBS names a folder of packages to be tested instead of new ones, FRONT_DOORS that of
 # the front doors.
 set -euo pipefail
 . "$(dirname "$0")/outside.sh"
+. tests/install/boot.sh
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | head -n 1)
 skip() {
   echo "skipped: $1"
@@ -81,6 +82,9 @@ inside 'apt-get update
 dependencies=$(dpkg-deb -f "$debs"/libpenstock-dev_*.deb Depends | tr ',' '\n' | sed 's/(.*//; s/|.*//; /penstock/d')
 inside "apt-get install -y --no-install-recommends $(tr '\n' ' ' <<<"$dependencies") libfmt9 libspdlog1.10-fmt9" ||
   fail "what libpenstock-dev depends on"
+# With none of ours in it yet: that it cannot be started tells of this machine.
+no_systemd=
+booted "$root" true >"$work/boot" 2>&1 || no_systemd="it ended with $?, $(tail -n 1 "$work/boot")"
 files >"$work/before"
 
 inside 'apt-get install -y --no-install-recommends /trial/debs/*.deb
@@ -112,15 +116,19 @@ inside 'apt-get install -y --no-install-recommends /trial/debs/*.deb
       bus.producer(\"t\").publish(version);
       bus.consumer(\"g\", \"t\").next().then((event) => { console.log(\"node\", process.version, event.payload.toString()); bus.close(); })"
   fi
-  python3 /trial/service_trial.py
   [ -z "$(dpkg --audit)" ]
   dpkg --verify '"$own" || fail "installed together"
-grep -q 'service trial: ok' "$work/log" || fail "the service"
 noded=$(grep -o '^node v[0-9.]*' "$work/log" || true)
 [ -z "$node" ] || [ -n "$noded" ] || fail "Node's module"
 [ ! -d "$root/trial/front_door" ] || grep -q 'python front door: ok' "$work/log" || fail "the front doors"
 
-inside "apt-get purge -y $own" || fail "they cannot be removed"
+if [ -z "$no_systemd" ]; then
+  booted "$root" 'python3 /trial/service_trial.py before' >>"$work/log" 2>&1 || fail "the service"
+  booted "$root" "python3 /trial/service_trial.py after $own" >>"$work/log" 2>&1 || fail "the service after a reboot"
+  exposure=$(grep -oE 'exposure level .*: [0-9.]+' "$work/log")
+else
+  inside "apt-get purge -y $own" || fail "they cannot be removed"
+fi
 files >"$work/after"
 # The buses, and old copies that the trial's users made of the lists of users.
 data='^\./var/lib/(shop|built|plain|noded|penstock)(/|$)|^\./etc/(passwd|shadow|group|gshadow|subuid|subgid)-$'
@@ -128,4 +136,5 @@ if comm -13 "$work/before" "$work/after" | grep -vE "$data" >"$work/log"; then
   fail "they leave this behind"
 fi
 [ -d "$root/var/lib/shop/topics/orders" ] || fail "they took the data along"
-echo "$# packages; $noded"
+[ -z "$no_systemd" ] || skip "the service alone, all else is as it should be: systemd cannot be started here, $no_systemd"
+echo "$# packages; $noded; $exposure"
