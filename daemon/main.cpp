@@ -1,5 +1,6 @@
 // penstockd: the daemon as a program. In the foreground, logging to stderr; readiness by NOTIFY_SOCKET; SIGTERM and
 // SIGINT persist everything and end it with 0; SIGHUP reads bus.toml again.
+#include <poll.h>
 #include <signal.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
@@ -21,6 +22,8 @@
 #include "shm/fd.hpp"
 
 namespace {
+
+constexpr int kLook = 1000;  // ms
 
 enum Exit : int { kDone = 0, kFailed = 1, kUsage = 2, kNotFound = 3, kDamaged = 4 };
 
@@ -79,9 +82,12 @@ class Signals {
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
   ~Signals() { ::close(fd_); }
+  // The next one; 0 when none came for a second.
   int next() const {
     signalfd_siginfo info{};
     for (;;) {
+      pollfd ready{.fd = fd_, .events = POLLIN, .revents = 0};
+      if (::poll(&ready, 1, kLook) == 0) return 0;
       const ssize_t n = ::read(fd_, &info, sizeof info);
       if (n == static_cast<ssize_t>(sizeof info)) return static_cast<int>(info.ssi_signo);
       if (n < 0 && errno != EINTR) return SIGTERM;
@@ -99,8 +105,9 @@ class Program {
   int run();
 
  private:
-  int start();
+  int start(const penstock::BusOptions& how = {});
   int reload();
+  int look_after();
   int stop();
   std::string directory_, metrics_;
   bool force_pwrite_;
@@ -126,6 +133,10 @@ int Program::run() {
   tell("READY=1");
   for (;;) {
     const int signal = signals.next();
+    if (signal == 0) {
+      if (const int code = look_after(); code != kDone) return code;
+      continue;
+    }
     if (signal != SIGHUP) break;
     tell(penstock::daemon::reloading());
     if (const int code = reload(); code != kDone) return code;
@@ -135,8 +146,8 @@ int Program::run() {
   return stop();
 }
 
-int Program::start() {
-  auto bus = penstock::Bus::open(directory_);
+int Program::start(const penstock::BusOptions& how) {
+  auto bus = penstock::Bus::open(directory_, how);
   if (!bus) return complain(bus.error(), directory_);
   auto settings = penstock::Bus::settings(directory_);
   if (!settings) return complain(settings.error(), directory_);
@@ -173,6 +184,15 @@ int Program::reload() {
   if (const int code = stop(); code != kDone) return code;
   if (const int code = start(); code != kDone) return code;
   spdlog::info("bus.toml was read again and is in effect");
+  return kDone;
+}
+
+// Whose shared memory was removed begins anew with what is on disk, unless the bus was removed too.
+int Program::look_after() {
+  if (daemon_->running()) return kDone;
+  if (const int code = stop(); code != kDone) return code;
+  if (const int code = start({.create = false}); code != kDone) return code;
+  spdlog::warn("ready again, bus {}, {}", directory_, daemon_->backend());
   return kDone;
 }
 

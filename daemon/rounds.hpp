@@ -32,6 +32,8 @@ class Rounds {
   // A count of what was got through, for who watches: see Daemon::progress().
   std::uint64_t progress() const { return progress_.load(std::memory_order_relaxed); }
   void advance() { progress_.fetch_add(1, std::memory_order_relaxed); }
+  // The live side was removed, as a logout does: who comes makes another one, and we would serve nobody.
+  bool cut_off() const { return handle_.removed(); }
   // Everything that was committed, and the groups' state, to disk; and, when nobody publishes any more, what the next
   // life may rely on. The last call.
   Result<void> finish();

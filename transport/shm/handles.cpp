@@ -62,6 +62,11 @@ Handle& Handle::operator=(Handle&& other) noexcept {
 
 Handle::~Handle() { close(); }
 
+bool Handle::removed() const {
+  struct stat info {};
+  return ::fstat(fd_.get(), &info) == 0 && info.st_nlink == 0;
+}
+
 void Handle::close() {
   if (!fd_) return;
   if (in_child()) {

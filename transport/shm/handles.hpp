@@ -57,6 +57,7 @@ class Handle {
   explicit operator bool() const { return static_cast<bool>(fd_); }
   // What the slot's last owner but this left in its page; its intents may still describe the newest claim of a topic.
   const HandleCopy& former() const { return former_; }
+  bool removed() const;                                     // its file, as when somebody removes the live side under us
   bool in_child() const { return epoch_ != g_fork_epoch; }  // used after a fork in the wrong process
 
  private:

@@ -27,6 +27,9 @@ class Daemon {
 
   // Persists all that is committed, and the groups' state, and ends the thread.
   Result<void> stop();
+  // False: somebody removed the bus's shared memory, so it ended by itself. stop() it, open the bus anew and start
+  // another.
+  bool running() const;
   std::string_view backend() const;  // "io_uring" or "pwrite"
   // Grows with what the thread gets done, and each second while it has nothing to do. One that stands still for minutes
   // is stuck: in a fault of ours, or in a call to a disk that hangs. For watchdogs; any thread.
