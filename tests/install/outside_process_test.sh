@@ -1,9 +1,31 @@
 #!/usr/bin/env bash
-# Projects of others against an installed Penstock, each in the ways that find_package and pkg-config offer.
+# An installed Penstock, moved to another place: its own programs and modules from there, and projects of others against
+# it, in the ways that find_package and pkg-config offer.
 set -euo pipefail
 . "$(dirname "$0")/outside.sh"
 prefix=$work/prefix
-cmake --install "$build" --prefix "$prefix" >"$work/log" 2>&1 || fail "it is not installed"
+cmake --install "$build" --prefix "$work/installed" >"$work/log" 2>&1 || fail "it is not installed"
+mv "$work/installed" "$prefix"
+
+# from_there COMMAND...: with nothing in the environment that leads to another Penstock.
+from_there() {
+  env -i PATH=/usr/bin:/bin "$@" >>"$work/log" 2>&1 || fail "from where it was moved: $*"
+  count=$((count + 1))
+}
+from_there "$prefix/bin/penstockd" --version
+from_there "$prefix/bin/penstock" --bus "$work/bus-moved" pub orders one
+if [ -d "$prefix/lib/python3" ]; then
+  from_there PYTHONPATH="$prefix/lib/python3/dist-packages" /usr/bin/python3 -c "if True:
+    import penstock
+    with penstock.Bus('$work/bus-python') as bus: assert bus.producer('orders').publish(b'one') == 0"
+fi
+node=$(find "$prefix" -path '*/nodejs/penstock')
+if [ -n "$node" ] && command -v node >/dev/null; then
+  from_there "$(command -v node)" -e "
+    const bus = require('$node').Bus.open('$work/bus-node');
+    if (bus.producer('orders').publish('one') !== 0n) process.exit(1);
+    bus.close();"
+fi
 
 find_it=(-DCMAKE_PREFIX_PATH="$prefix")
 project plain CXX plain.cpp penstock::penstock 'find_package(penstock 0.1 REQUIRED)'
