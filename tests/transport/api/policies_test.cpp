@@ -146,7 +146,9 @@ TEST_F(Policies, WhoPublishedAloneLooksForTheClaimsOfWhoCame) {
   std::uint64_t next = 0, seen = 0;
   while (reader
              .poll([&](const EventView& event) {
-               if (seen++ != 0) EXPECT_EQ(number(event), next);
+               if (seen++ != 0) {
+                 EXPECT_EQ(number(event), next);
+               }
                next = number(event) + 1;
              })
              .value() != 0) {
